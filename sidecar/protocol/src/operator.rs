@@ -1,0 +1,118 @@
+//! Messages from the operator to a sidecar.
+
+use crate::{ProcessId, RequestUid, UploadGrant};
+use serde::{Deserialize, Serialize};
+
+/// What the operator says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum OperatorMessage {
+    /// The answer to `Hello`.
+    Welcome(Welcome),
+    /// Which Node processes are there? Answered with `Seen`.
+    Look(Look),
+    /// Record one process.
+    Start(Box<Start>),
+    /// End the sessions of a request in this pod.
+    Stop(Stop),
+    /// URLs for (more) parts, as asked for with `NeedParts`.
+    Grant {
+        /// The request.
+        request: RequestUid,
+        /// The session's process.
+        process: ProcessId,
+        /// Where the parts go.
+        grant: UploadGrant,
+    },
+    /// The session's end is recorded; the sidecar forgets it and clears its spool.
+    Acknowledge {
+        /// The request.
+        request: RequestUid,
+        /// The session's process.
+        process: ProcessId,
+    },
+}
+
+/// The operator took the connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Welcome {
+    /// The protocol version that both will speak.
+    pub version: u16,
+    /// The term of the leader that speaks. A sidecar obeys the highest that it has seen and hangs up on a
+    /// lower one.
+    pub epoch: u64,
+    /// The CA bundle (PEM) to trust from the next dial on, so that a new CA is known before it is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// The private CA (PEM) of the store, trusted for uploads beside the public roots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_ca: Option<String>,
+}
+
+/// A container, by the name that people use and the id that shows in its processes' cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerRef {
+    /// The name in the pod's spec.
+    pub name: String,
+    /// The runtime's id without its scheme (`containerd://` and the like), from the pod's status.
+    pub id: String,
+}
+
+/// Asks for the Node processes of some containers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Look {
+    /// The request on whose behalf.
+    pub request: RequestUid,
+    /// The pod's other containers, the sidecar's own left out.
+    pub containers: Vec<ContainerRef>,
+}
+
+/// Begins one session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Start {
+    /// The request.
+    pub request: RequestUid,
+    /// Namespace and name of the request, for logs and for the reports of other sessions.
+    pub request_name: String,
+    /// The process, as `Seen` named it.
+    pub process: ProcessId,
+    /// The container that the process is in.
+    pub container: ContainerRef,
+    /// What to record.
+    pub recording: Recording,
+    /// The window, in milliseconds from the profiler's start.
+    pub duration_ms: u64,
+    /// When everything must be over, in milliseconds from now.
+    pub deadline_ms: u64,
+    /// Where the artifact goes. More URLs are asked for with `NeedParts`.
+    pub grant: UploadGrant,
+}
+
+/// What to record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Recording {
+    /// V8's CPU profiler on the main thread.
+    #[serde(rename_all = "camelCase")]
+    Cpu {
+        /// Microseconds between samples.
+        sampling_interval_us: u32,
+    },
+    /// Something that a newer operator asks for; refused as `Unsupported`.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Ends the sessions of a request in this pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stop {
+    /// The request.
+    pub request: RequestUid,
+    /// Whether what was recorded so far is published (`spec.stop`) or thrown away (deletion).
+    pub keep: bool,
+}
