@@ -29,7 +29,7 @@ pub use sidecar::{
     Attach, Hello, OpenedBy, PodRef, Process, ProcessId, Readiness, Seen, SessionPhase, SessionReport,
     SidecarMessage, Stall,
 };
-pub use upload::{Part, Uploaded, UploadGrant};
+pub use upload::{Part, UploadGrant, Uploaded};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -80,9 +80,16 @@ pub enum CloseCode {
 impl CloseCode {
     /// The code with this number, if it is one of ours.
     pub fn from_u16(code: u16) -> Option<Self> {
-        [Self::NotLeader, Self::Unauthenticated, Self::UnsupportedVersion, Self::Malformed, Self::Replaced, Self::PodGone]
-            .into_iter()
-            .find(|known| *known as u16 == code)
+        [
+            Self::NotLeader,
+            Self::Unauthenticated,
+            Self::UnsupportedVersion,
+            Self::Malformed,
+            Self::Replaced,
+            Self::PodGone,
+        ]
+        .into_iter()
+        .find(|known| *known as u16 == code)
     }
 }
 

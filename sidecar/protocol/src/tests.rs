@@ -38,7 +38,10 @@ fn an_unknown_message_is_told_from_a_malformed_one() {
     let unknown = decode::<OperatorMessage>(r#"{"type":"sing","song":"la"}"#);
     assert!(matches!(unknown, Err(DecodeError::UnknownMessage(kind)) if kind == "sing"));
     for malformed in ["", "{", "[]", "null", r#"{"type":"stop"}"#, r#"{"type":7}"#] {
-        assert!(matches!(decode::<OperatorMessage>(malformed), Err(DecodeError::Malformed(_))), "{malformed}");
+        assert!(
+            matches!(decode::<OperatorMessage>(malformed), Err(DecodeError::Malformed(_))),
+            "{malformed}"
+        );
     }
     let long = format!(r#"{{"type":"{}"}}"#, "x".repeat(MAX_MESSAGE));
     assert!(matches!(decode::<OperatorMessage>(&long), Err(DecodeError::TooLong(_))));

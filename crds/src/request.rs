@@ -1,0 +1,295 @@
+//! `ProfileRequest`: one bounded recording, over one or more targets.
+
+use crate::{Duration, LabelSelector, status::ProfileRequestStatus};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What to record, from which pods, for how long.
+///
+/// Immutable but for `stop` (false to true) and `ttlAfterFinished`: a recording is asked for by making a new
+/// request.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "pitwall.dev",
+    version = "v1alpha1",
+    kind = "ProfileRequest",
+    namespaced,
+    shortname = "prof",
+    category = "pitwall",
+    status = "ProfileRequestStatus",
+    derive = "PartialEq",
+    doc = "A ProfileRequest asks Pitwall to record one profile of Node.js processes that run in this namespace.",
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
+    printcolumn(name = "Target", type_ = "string", json_path = ".status.target"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Pods", type_ = "string", json_path = ".status.pods"),
+    printcolumn(name = "Hottest", type_ = "string", json_path = ".status.summary.hottest"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Finished")].reason"#,
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(IMMUTABLE).message("spec is immutable but for stop and ttlAfterFinished; make a new ProfileRequest"),
+    validation = Rule::new("!oldSelf.stop || self.stop").message("stop can't be taken back; make a new ProfileRequest").field_path(".stop"),
+    validation = Rule::new("duration(self.activeDeadline) > duration(self.duration)").message("activeDeadline must be longer than duration").field_path(".activeDeadline")
+)]
+pub struct ProfileRequestSpec {
+    /// Which processes to record.
+    pub target: Target,
+    /// What to record.
+    pub r#type: ProfileType,
+    /// How long to record, from 1s to 10m.
+    #[serde(default = "default_duration")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('10m')").message("duration must be from 1s to 10m"))]
+    pub duration: Duration,
+    /// Settings of the CPU profiler, for type CPU.
+    #[serde(default)]
+    pub cpu: CpuSettings,
+    /// What happens when a target is already being recorded by another request.
+    #[serde(default)]
+    pub concurrency: Concurrency,
+    /// What is made of the recording.
+    #[serde(default)]
+    pub output: Output,
+    /// Set to true to stop now and keep what was recorded. Deleting the object discards it.
+    #[serde(default)]
+    pub stop: bool,
+    /// How long the request may take from its creation to its end, waiting included: from 10s to 24h. At its
+    /// end whatever is still under way fails with the reason DeadlineExceeded.
+    #[serde(default = "default_active_deadline")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')").message("activeDeadline must be from 10s to 24h"))]
+    pub active_deadline: Duration,
+    /// How long the finished request, and with it its artifacts, is kept. Unset: until someone deletes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('8760h')").message("ttlAfterFinished must be at most 8760h"))]
+    pub ttl_after_finished: Option<Duration>,
+}
+
+/// Names every field of the spec but `stop` and `ttlAfterFinished`; a test holds it to that.
+const IMMUTABLE: &str = "self.target == oldSelf.target && self.type == oldSelf.type \
+     && self.duration == oldSelf.duration && self.cpu == oldSelf.cpu \
+     && self.concurrency == oldSelf.concurrency && self.output == oldSelf.output \
+     && self.activeDeadline == oldSelf.activeDeadline";
+
+fn default_duration() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn default_active_deadline() -> Duration {
+    Duration::from_secs(15 * 60)
+}
+
+/// Which processes to record: pods by exactly one of `workload`, `podName` and `selector`, then a container.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.workload), has(self.podName), has(self.selector)].filter(given, given).size() == 1").message("exactly one of workload, podName and selector must be given")
+)]
+pub struct Target {
+    /// The pods of a workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadRef>,
+    /// One pod, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub pod_name: Option<String>,
+    /// The pods that carry these labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("(has(self.matchLabels) && self.matchLabels.size() > 0) || (has(self.matchExpressions) && self.matchExpressions.size() > 0)").message("a selector needs a condition"))]
+    pub selector: Option<LabelSelector>,
+    /// The container to record in. Unset: the only container that runs Node.js.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub container: Option<String>,
+    /// Which threads of a process: Main, the thread that runs the event loop.
+    #[serde(default)]
+    pub threads: Threads,
+    /// How many of the pods, and which.
+    #[serde(default)]
+    pub pods: PodChoice,
+}
+
+/// A workload of the request's namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadRef {
+    /// Its kind.
+    pub kind: WorkloadKind,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// The kinds of workload that can be named.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum WorkloadKind {
+    /// apps/v1 Deployment
+    Deployment,
+    /// apps/v1 StatefulSet
+    StatefulSet,
+    /// apps/v1 DaemonSet
+    DaemonSet,
+    /// apps/v1 ReplicaSet
+    ReplicaSet,
+    /// batch/v1 Job
+    Job,
+    /// v1 Pod
+    Pod,
+}
+
+impl WorkloadKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::ReplicaSet, Self::Job, Self::Pod];
+
+    /// The kind as kubectl abbreviates it: `deploy`, `sts`, `ds`, `rs`, `job`, `pod`.
+    pub const fn short(self) -> &'static str {
+        match self {
+            Self::Deployment => "deploy",
+            Self::StatefulSet => "sts",
+            Self::DaemonSet => "ds",
+            Self::ReplicaSet => "rs",
+            Self::Job => "job",
+            Self::Pod => "pod",
+        }
+    }
+
+    /// The names by which kubectl knows the kind, in lower case.
+    pub const fn aliases(self) -> &'static [&'static str] {
+        match self {
+            Self::Deployment => {
+                &["deploy", "deployment", "deployments", "deployment.apps", "deployments.apps"]
+            }
+            Self::StatefulSet => {
+                &["sts", "statefulset", "statefulsets", "statefulset.apps", "statefulsets.apps"]
+            }
+            Self::DaemonSet => &["ds", "daemonset", "daemonsets", "daemonset.apps", "daemonsets.apps"],
+            Self::ReplicaSet => &["rs", "replicaset", "replicasets", "replicaset.apps", "replicasets.apps"],
+            Self::Job => &["job", "jobs", "job.batch", "jobs.batch"],
+            Self::Pod => &["po", "pod", "pods"],
+        }
+    }
+}
+
+/// How many of the target's pods to record, and which.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodChoice {
+    /// How many pods at most.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 32))]
+    pub limit: i32,
+    /// Which pods, when there are more than `limit`.
+    #[serde(default)]
+    pub pick: PodPick,
+}
+
+fn default_limit() -> i32 {
+    1
+}
+
+impl Default for PodChoice {
+    fn default() -> Self {
+        Self { limit: default_limit(), pick: PodPick::default() }
+    }
+}
+
+/// Which pods to record, when there are more than are asked for.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PodPick {
+    /// Those that became ready first: they have warmed up.
+    #[default]
+    Oldest,
+    /// Those that became ready last.
+    Newest,
+    /// Any.
+    Random,
+}
+
+/// What to record.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ProfileType {
+    /// Where the time goes: V8's sampling CPU profiler, a `.cpuprofile`.
+    #[serde(rename = "CPU")]
+    Cpu,
+}
+
+impl ProfileType {
+    /// As it is written in a spec.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU",
+        }
+    }
+}
+
+/// Which threads of a process to record.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Threads {
+    /// The main thread.
+    #[default]
+    Main,
+}
+
+/// Settings of the CPU profiler.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CpuSettings {
+    /// Time between samples, from 100us (about a quarter more CPU time) to 100ms. 1ms costs a few percent.
+    #[serde(default = "default_sampling_interval")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('100us') && duration(self) <= duration('100ms')").message("samplingInterval must be from 100us to 100ms"))]
+    pub sampling_interval: Duration,
+}
+
+fn default_sampling_interval() -> Duration {
+    Duration::from_millis(1)
+}
+
+impl Default for CpuSettings {
+    fn default() -> Self {
+        Self { sampling_interval: default_sampling_interval() }
+    }
+}
+
+/// What happens when a target is already being recorded by another request.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Concurrency {
+    /// Wait until the other recording is over, within `activeDeadline`.
+    #[default]
+    Wait,
+    /// Fail with the reason TargetBusy.
+    Refuse,
+}
+
+/// What is made of the recording.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// The formats to store.
+    #[serde(default = "default_formats")]
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"))]
+    pub formats: Vec<Format>,
+}
+
+fn default_formats() -> Vec<Format> {
+    vec![Format::Native]
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self { formats: default_formats() }
+    }
+}
+
+/// A format that a recording is stored in.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// As V8 made it, which Chrome DevTools opens.
+    Native,
+}
