@@ -1,0 +1,128 @@
+//! What the inspector is asked.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::json;
+
+/// A command to the inspector, with its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// `Profiler.enable`: needed before the profiler's other commands.
+    ProfilerEnable,
+    /// `Profiler.setSamplingInterval`: before [`Self::ProfilerStart`], in steps of a microsecond.
+    ProfilerSetSamplingInterval(Duration),
+    /// `Profiler.start`: stalls the app in proportion to its heap's objects.
+    ProfilerStart,
+    /// `Profiler.stop`: its profile arrives as [`StreamChunk`](crate::Incoming::StreamChunk)s, the bytes of a
+    /// `.cpuprofile`.
+    ProfilerStop,
+    /// `Runtime.evaluate` in the global scope, by value, silent, with the command-line API (so that `require`
+    /// is there). The reply is read by [`Evaluated`](crate::Evaluated).
+    Evaluate {
+        /// JavaScript: see [`expression`](crate::expression).
+        expression: &'a str,
+        /// V8 ends it after this long, in steps of a millisecond; the command is then refused ("Execution was
+        /// terminated").
+        timeout: Duration,
+    },
+    /// `NodeRuntime.enable`: needed before [`Self::NotifyWhenWaitingForDisconnect`].
+    NodeRuntimeEnable,
+    /// `NodeRuntime.notifyWhenWaitingForDisconnect`: an app that wants to exit says so by
+    /// [`Event::WaitingForDisconnect`](crate::Event::WaitingForDisconnect) instead of hanging in silence.
+    NotifyWhenWaitingForDisconnect {
+        /// Whether it shall.
+        enabled: bool,
+    },
+}
+
+impl Command<'_> {
+    /// The method's name in the protocol.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::ProfilerEnable => "Profiler.enable",
+            Self::ProfilerSetSamplingInterval(_) => "Profiler.setSamplingInterval",
+            Self::ProfilerStart => "Profiler.start",
+            Self::ProfilerStop => "Profiler.stop",
+            Self::Evaluate { .. } => "Runtime.evaluate",
+            Self::NodeRuntimeEnable => "NodeRuntime.enable",
+            Self::NotifyWhenWaitingForDisconnect { .. } => "NodeRuntime.notifyWhenWaitingForDisconnect",
+        }
+    }
+
+    /// The only member of the result, when that is streamed instead of kept.
+    pub(crate) fn streamed_member(&self) -> Option<&'static str> {
+        match self {
+            Self::ProfilerStop => Some("profile"),
+            Self::ProfilerEnable
+            | Self::ProfilerSetSamplingInterval(_)
+            | Self::ProfilerStart
+            | Self::Evaluate { .. }
+            | Self::NodeRuntimeEnable
+            | Self::NotifyWhenWaitingForDisconnect { .. } => None,
+        }
+    }
+
+    /// The message that asks for it.
+    pub(crate) fn to_json(self, id: CommandId) -> String {
+        let params = match self {
+            Self::ProfilerEnable | Self::ProfilerStart | Self::ProfilerStop | Self::NodeRuntimeEnable => {
+                json!({})
+            }
+            Self::ProfilerSetSamplingInterval(interval) => {
+                json!({ "interval": at_most_i32(interval.as_micros()) })
+            }
+            Self::Evaluate { expression, timeout } => json!({
+                "expression": expression,
+                "returnByValue": true,
+                "silent": true,
+                "includeCommandLineAPI": true,
+                "timeout": at_most_i32(timeout.as_millis()),
+            }),
+            Self::NotifyWhenWaitingForDisconnect { enabled } => json!({ "enabled": enabled }),
+        };
+        json!({ "id": id.0, "method": self.method(), "params": params }).to_string()
+    }
+}
+
+/// The protocol's integers are of 32 bits, and 0 would mean another thing (no timeout, the default interval).
+fn at_most_i32(number: u128) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX).max(1)
+}
+
+/// Names a command that was sent, within one connection. From 1 up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CommandId(pub(crate) i32);
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_one_complete_json_object() {
+        let command = Command::Evaluate { expression: "\"a\"\n+ 'b'", timeout: Duration::from_millis(250) };
+        let value: serde_json::Value = serde_json::from_str(&command.to_json(CommandId(7))).unwrap();
+        assert_eq!(
+            value,
+            json!({ "id": 7, "method": "Runtime.evaluate", "params": {
+                "expression": "\"a\"\n+ 'b'", "returnByValue": true, "silent": true,
+                "includeCommandLineAPI": true, "timeout": 250,
+            }})
+        );
+    }
+
+    #[test]
+    fn durations_stay_within_the_protocols_integers() {
+        for (micros, expected) in [(0, 1), (100, 100), (1_000, 1_000), (u64::MAX, i32::MAX)] {
+            let command = Command::ProfilerSetSamplingInterval(Duration::from_micros(micros));
+            let value: serde_json::Value = serde_json::from_str(&command.to_json(CommandId(1))).unwrap();
+            assert_eq!(value["params"]["interval"], expected, "{micros}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What is evaluated inside the app.
+//!
+//! An app may have replaced what these need: fake timers, a `process` shim, a patched `require`. So each takes
+//! Node's own `process` and `timers` modules, by `process.getBuiltinModule` where it exists (Node 20.16, 22.3),
+//! else by the command-line API's `require`, and only then the globals.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::error::Error;
+use crate::text::LossyText;
+
+/// `p` is Node's process, `t` its timers, `k` the key of the dead-man's switch, `clear` disarms that.
+const PRELUDE: &str = "\
+const builtin=n=>{try{return process.getBuiltinModule(n)}catch{}try{return require(n)}catch{}};\
+const p=builtin('process')??process,t=builtin('timers')??globalThis,g=globalThis;\
+const k=Symbol.for('pitwall.deadMansSwitch');\
+const clear=()=>{const s=g[k];if(s!==undefined){t.clearTimeout(s);delete g[k]}};";
+
+fn within_prelude(body: &str) -> String {
+    format!("(()=>{{{PRELUDE}{body}}})()")
+}
+
+/// Who answers: read its value by [`Identity::from_value`].
+pub fn identity() -> String {
+    within_prelude("return{pid:p.pid,version:p.version}")
+}
+
+/// Who answered to [`identity`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `process.pid`, in the app's PID namespace.
+    pub pid: i32,
+    /// `process.version`, such as `v22.23.3`.
+    pub version: String,
+}
+
+impl Identity {
+    /// Reads the value of [`identity`].
+    pub fn from_value(value: &RawValue) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            pid: i32,
+            version: LossyText,
+        }
+        let Answer { pid, version } =
+            serde_json::from_str(value.get()).map_err(|source| Error::Result { source })?;
+        Ok(Self { pid, version: version.cut(32) })
+    }
+}
+
+/// Arms the dead-man's switch: the inspector closes itself `after` so long unless this is evaluated again
+/// (which replaces the switch) or one of the others below. The timer keeps no app alive.
+///
+/// Evaluates to `true`; throws where the app has no `process._debugEnd`.
+pub fn arm(after: Duration) -> String {
+    // setTimeout takes what is beyond 31 bits for 1 ms.
+    let after = i32::try_from(after.as_millis()).unwrap_or(i32::MAX).max(1);
+    within_prelude(&format!(
+        "const end=p._debugEnd;if(typeof end!=='function')throw new Error('process._debugEnd is not a function');\
+         clear();const s=t.setTimeout(()=>{{delete g[k];end.call(p)}},{after});s.unref();\
+         Object.defineProperty(g,k,{{value:s,configurable:true,enumerable:false,writable:true}});return true"
+    ))
+}
+
+/// Disarms the dead-man's switch. Evaluates to `true`.
+pub fn disarm() -> String {
+    within_prelude("clear();return true")
+}
+
+/// Disarms the dead-man's switch and closes the inspector in 20 ms, which leaves time to drop the connection
+/// first: closing blocks the app's event loop until every connection is dropped. Needs a turn of the event loop,
+/// so a loop that JavaScript blocks doesn't get there: see [`close_now`]. Evaluates to `true`.
+pub fn close_soon() -> String {
+    within_prelude("clear();const end=p._debugEnd;t.setTimeout(()=>end.call(p),20).unref();return true")
+}
+
+/// Disarms the dead-man's switch and closes the inspector at once, also while JavaScript blocks the event loop.
+/// Instead of a reply comes [`Closed`](crate::Incoming::Closed); the app stands still until the connection is
+/// then dropped.
+pub fn close_now() -> String {
+    within_prelude("clear();p._debugEnd()")
+}

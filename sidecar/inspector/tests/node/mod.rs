@@ -1,0 +1,186 @@
+//! Real Node processes to attach to.
+#![allow(dead_code, reason = "each test file uses another part")]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pitwall_inspector::{Command, CommandId, Connection, Evaluated, Incoming, Limits, list};
+use serde_json::value::RawValue;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::{Child, ChildStdin};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// Nothing here takes longer, but on a machine that does ten other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The versions that `sidecar/tests/node-binaries` installs.
+pub(crate) const VERSIONS: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
+
+/// A Node process, killed when dropped.
+pub(crate) struct Node {
+    pub(crate) child: Child,
+    pub(crate) stdin: ChildStdin,
+    stdout: mpsc::UnboundedReceiver<String>,
+    stderr: mpsc::UnboundedReceiver<String>,
+}
+
+/// The Node binary of one of [`VERSIONS`].
+pub(crate) fn binary(version: &str) -> PathBuf {
+    let cache = std::env::var_os("PITWALL_CACHE").map_or_else(
+        || Path::new(&std::env::var_os("HOME").expect("HOME")).join(".cache/pitwall"),
+        PathBuf::from,
+    );
+    let path = cache.join("node").join(version).join("bin/node");
+    assert!(path.exists(), "{} is missing: run sidecar/tests/node-binaries", path.display());
+    path
+}
+
+impl Node {
+    /// Starts `tests/apps/APP` and waits until it prints `ready`. Its inspector will take a free port.
+    pub(crate) async fn start(version: &str, app: &str) -> Self {
+        let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(app);
+        let mut child = tokio::process::Command::new(binary(version))
+            .arg("--inspect-port=0")
+            .arg(app)
+            .env_remove("NODE_OPTIONS")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("Node starts");
+        let mut node = Self {
+            stdin: child.stdin.take().expect("piped"),
+            stdout: lines(child.stdout.take().expect("piped")),
+            stderr: lines(child.stderr.take().expect("piped")),
+            child,
+        };
+        node.says("ready").await;
+        node
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id().expect("alive")).expect("a pid")
+    }
+
+    /// The next line of stdout that contains `text`.
+    pub(crate) async fn says(&mut self, text: &str) -> String {
+        next_line(&mut self.stdout, text).await
+    }
+
+    /// Sends SIGUSR1, and says where the inspector opened.
+    pub(crate) async fn open_inspector(&mut self) -> SocketAddr {
+        kill(Pid::from_raw(self.pid()), Signal::SIGUSR1).expect("the signal is sent");
+        let line = next_line(&mut self.stderr, "Debugger listening on ws://").await;
+        let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
+        address.parse().expect("an address")
+    }
+
+    /// Opens the inspector and connects to it.
+    pub(crate) async fn attach(&mut self) -> Attached {
+        let addr = self.open_inspector().await;
+        self.connect(addr).await
+    }
+
+    /// Connects to an inspector that is open.
+    pub(crate) async fn connect(&self, addr: SocketAddr) -> Attached {
+        let targets = list(addr).await.expect("the list");
+        assert_eq!(targets.len(), 1, "Node offers one target");
+        let connection =
+            Connection::connect(addr, &targets[0], Limits::default()).await.expect("it connects");
+        Attached { addr, connection }
+    }
+}
+
+fn lines(stream: impl AsyncRead + Unpin + Send + 'static) -> mpsc::UnboundedReceiver<String> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+async fn next_line(lines: &mut mpsc::UnboundedReceiver<String>, text: &str) -> String {
+    let mut seen = Vec::new();
+    let search = async {
+        while let Some(line) = lines.recv().await {
+            if line.contains(text) {
+                return Some(line);
+            }
+            seen.push(line);
+        }
+        None
+    };
+    let found = timeout(PATIENCE, search).await.unwrap_or_default();
+    found.unwrap_or_else(|| panic!("no line with {text:?} came, but {seen:#?}"))
+}
+
+/// An open connection.
+pub(crate) struct Attached {
+    pub(crate) addr: SocketAddr,
+    pub(crate) connection: Connection,
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Result(Box<RawValue>),
+    Streamed(Vec<u8>),
+    Refused(String),
+    Closed,
+}
+
+impl Attached {
+    /// Sends a command and waits for what comes of it.
+    pub(crate) async fn run(&mut self, command: Command<'_>) -> Outcome {
+        let sent = self.connection.send(&command).expect("it is sent");
+        self.outcome(sent).await
+    }
+
+    pub(crate) async fn outcome(&mut self, sent: CommandId) -> Outcome {
+        timeout(PATIENCE, async {
+            let mut streamed = Vec::new();
+            loop {
+                match self.connection.next().await.expect("the inspector speaks the protocol") {
+                    Incoming::Reply { id, result } if id == sent => return Outcome::Result(result),
+                    Incoming::Refused { id, message, .. } if id == sent => return Outcome::Refused(message),
+                    Incoming::StreamChunk { id, bytes } if id == sent => streamed.extend_from_slice(bytes),
+                    Incoming::StreamEnd { id, bytes } if id == sent => {
+                        assert_eq!(bytes, streamed.len() as u64);
+                        return Outcome::Streamed(streamed);
+                    }
+                    Incoming::Closed(_) => return Outcome::Closed,
+                    other => panic!("{other:?} is to no command that was sent"),
+                }
+            }
+        })
+        .await
+        .expect("an answer in time")
+    }
+
+    /// Runs a command whose result is an empty object.
+    pub(crate) async fn ok(&mut self, command: Command<'_>) {
+        match self.run(command).await {
+            Outcome::Result(_) => {}
+            other => panic!("{other:?} came of {command:?}"),
+        }
+    }
+
+    /// The JSON value of an expression.
+    pub(crate) async fn evaluate(&mut self, expression: &str) -> Box<RawValue> {
+        let command = Command::Evaluate { expression, timeout: Duration::from_secs(5) };
+        let Outcome::Result(result) = self.run(command).await else { panic!("{expression} gives no result") };
+        match Evaluated::from_result(&result).expect("the shape of a result") {
+            Evaluated::Value(value) => value,
+            Evaluated::Threw(text) => panic!("{expression} threw {text}"),
+        }
+    }
+}
