@@ -34,7 +34,15 @@ kubernetes_build() {
   done
 }
 
-go_install() { GOBIN=$OUT go_here install -trimpath -ldflags "-s -w" "$1"; }
+go_install() { GOBIN=$OUT go_here install -trimpath -ldflags "-s -w ${2:-}" "$1"; }
+
+# `helm template` and `helm lint` render a chart for the Kubernetes that Helm was linked for.
+helm_build() {
+  local minor=${1#v1.} chartutil=helm.sh/helm/v3/pkg/chartutil lint=helm.sh/helm/v3/pkg/lint/rules
+  minor=${minor%%.*}
+  go_install "helm.sh/helm/v3/cmd/helm@$HELM_VERSION" "-X helm.sh/helm/v3/internal/version.version=$HELM_VERSION \
+    -X $chartutil.k8sVersionMajor=1 -X $chartutil.k8sVersionMinor=$minor -X $lint.k8sVersionMajor=1 -X $lint.k8sVersionMinor=$minor"
+}
 
 go_here() { CGO_ENABLED=0 GOTOOLCHAIN=auto GOFLAGS='' "$GO" "$@"; }
 
@@ -52,12 +60,12 @@ ensure_binaries() {
   KUBERNETES=$CACHE/kubernetes-$version-$sources
   COREDNS=$CACHE/coredns-$COREDNS_VERSION/coredns
   METRICS_SERVER=$CACHE/metrics-server-$METRICS_SERVER_VERSION/metrics-server
-  HELM=$CACHE/helm-$HELM_VERSION/helm
+  HELM=$CACHE/helm-$HELM_VERSION-for-$version/helm
   WEED=$CACHE/seaweedfs-$SEAWEEDFS_VERSION/weed
   build "Kubernetes $version (minutes, the first time)" "$KUBERNETES" kubernetes_build "$version"
   build "CoreDNS $COREDNS_VERSION" "${COREDNS%/*}" go_install "github.com/coredns/coredns@$COREDNS_VERSION"
   build "metrics-server $METRICS_SERVER_VERSION" "${METRICS_SERVER%/*}" go_install "sigs.k8s.io/metrics-server/cmd/metrics-server@$METRICS_SERVER_VERSION"
-  build "Helm $HELM_VERSION" "${HELM%/*}" go_install "helm.sh/helm/v3/cmd/helm@$HELM_VERSION"
+  build "Helm $HELM_VERSION" "${HELM%/*}" helm_build "$version"
   build "SeaweedFS $SEAWEEDFS_VERSION" "${WEED%/*}" weed_unpack
   step "programs: Kubernetes $version, CoreDNS $COREDNS_VERSION, metrics-server $METRICS_SERVER_VERSION, Helm $HELM_VERSION, SeaweedFS $SEAWEEDFS_VERSION"
 }

@@ -60,6 +60,14 @@ import_image() {
     fail "importing the image $tag into containerd" "is the cluster up? e2e/cluster/up brings it up or mends it" "$LOGS/import.txt"
   fi
   rm -rf "$folder"
+  # containerd's Kubernetes side learns of an import by an event, a moment later; a pod that came
+  # before that would find no image, or the one that had this name. When it has handled an event it
+  # puts a label on the image. Taking the label off makes another event, and events are handled one
+  # by one: when the label is back, the import was seen.
+  await 20 image_is "$tag" io.cri-containerd.image=managed &&
+    ctr_k8s images label "$tag" io.cri-containerd.image= >/dev/null &&
+    await 20 image_is "$tag" io.cri-containerd.image=managed ||
+    fail "waiting for Kubernetes to know the image $tag" "read the log of containerd" "$LOGS/containerd.log"
 }
 
 add_blob() {
@@ -79,9 +87,10 @@ need_cluster() {
   fi
 }
 
-# image_is TAG DIGEST-OF-WHAT-IT-IS-MADE-FROM: containerd's label on an image remembers it.
-image_is() { [[ $(ctr_k8s images ls "name==$1" 2>/dev/null) == *"pitwall.made-from=$2"* ]]; }
+# image_is TAG LABEL=VALUE: whether containerd has the image with that label.
+image_is() { [[ $(ctr_k8s images ls "name==$1" 2>/dev/null) == *"$2"* ]]; }
 
+# What an image was made from is remembered on it, so that it isn't made twice.
 remember_image() { ctr_k8s images label "$1" "pitwall.made-from=$2" >/dev/null; }
 
 # copy_libraries FOLDER PROGRAM: what the dynamic linker would load for it, at the same paths.
@@ -112,7 +121,7 @@ make_base() {
 load_own_images() {
   local folder made_from
   made_from=$(sha256_of "$KUBERNETES/pause")
-  if ! image_is "$PAUSE_IMAGE" "$made_from"; then
+  if ! image_is "$PAUSE_IMAGE" "pitwall.made-from=$made_from"; then
     folder=$(mktemp -d "$STATE/image.XXXXXX")
     install -D -m 755 "$KUBERNETES/pause" "$folder/root/pause"
     pack_layer "$folder/root" "$folder/layer"
@@ -121,7 +130,7 @@ load_own_images() {
     rm -rf "$folder"
   fi
   made_from=$(cat /bin/busybox /usr/bin/python3 "$CLUSTER_DIR/lib/images.sh" | sha256sum | cut -d' ' -f1)
-  if ! image_is "$TOOLS_IMAGE" "$made_from"; then
+  if ! image_is "$TOOLS_IMAGE" "pitwall.made-from=$made_from"; then
     make_tools_layer "$made_from"
     import_image "$TOOLS_IMAGE" '{"User":"1000:1000","WorkingDir":"/","Env":["PATH=/usr/local/bin:/usr/bin:/bin"],"Cmd":["sleep","infinity"]}' "$TOOLS_LAYER"
     remember_image "$TOOLS_IMAGE" "$made_from"

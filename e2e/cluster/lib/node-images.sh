@@ -20,7 +20,7 @@ node_base() {
     echo "sha256:$(sha256_of "$tar"):$(stat -c %s "$tar")" >"$tar.layer"
   fi
   NODE_BASE_LAYER=$(<"$tar.layer")
-  image_is "$tag" "$key" && return
+  image_is "$tag" "pitwall.made-from=$key" && return
   import_image "$tag" '{"Entrypoint":["node"],"Env":["PATH=/usr/local/bin:/usr/bin:/bin"]}' "$tar"
   remember_image "$tag" "$key"
 }
@@ -63,7 +63,7 @@ build_node_image() { # MAJOR APPDIR TAG
   # S: a link's target stays as it is (node_modules/.bin is full of relative ones).
   pack_layer "$2" "$layer" --transform='s,^\.,./app,S'
   key=$(printf '%s %s' "$NODE_BASE_LAYER" "$(sha256_of "$layer")" | sha256sum | cut -d' ' -f1)
-  if ! image_is "$3" "$key"; then
+  if ! image_is "$3" "pitwall.made-from=$key"; then
     import_image "$3" '{"User":"1000:1000","WorkingDir":"/app","Entrypoint":["node"],"Env":["PATH=/usr/local/bin:/usr/bin:/bin"]}' \
       "$NODE_BASE_LAYER" "$layer"
     remember_image "$3" "$key"

@@ -36,14 +36,15 @@ s3_bucket_is_there() { [[ $(s3_admin "/$S3_BUCKET" --head) == 200 ]]; }
 
 s3_make_bucket() { s3_bucket_is_there || { s3_admin "/$S3_BUCKET" -X PUT && s3_bucket_is_there; }; }
 
-# SeaweedFS is several servers in one process. All but S3 listen on the namespace's 127.0.0.1; the
-# local sockets would lie in /tmp otherwise.
+# SeaweedFS is several servers in one process. All but S3 listen on the namespace's 127.0.0.1. It
+# puts sockets of fixed names into /tmp and leaves them there, so it gets a /tmp of its own.
 start_s3() {
   write_s3_config
-  mkdir -p "$STATE/s3"
-  daemon s3 "$WEED" -logtostderr=true server -dir="$STATE/s3" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
-    -master.volumeSizeLimitMB=512 -volume.max=40 -filer -filer.localSocket="$RUNTIME/filer.sock" \
-    -s3 -s3.ip.bind="$NODE_IP" -s3.port="$S3_PORT" -s3.localSocket="$RUNTIME/s3.sock" -s3.config="$CONFIG/s3.json" \
+  mkdir -p "$STATE/s3" "$RUNTIME/s3-tmp"
+  # shellcheck disable=SC2016  # for the inner shell
+  daemon s3 unshare --mount -- sh -c 'mount --bind "$0" /tmp && exec "$@"' "$RUNTIME/s3-tmp" "$WEED" -logtostderr=true server -dir="$STATE/s3" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+    -master.volumeSizeLimitMB=512 -volume.max=40 -filer \
+    -s3 -s3.ip.bind="$NODE_IP" -s3.port="$S3_PORT" -s3.config="$CONFIG/s3.json" \
     -s3.cert.file="$PKI/s3.crt" -s3.key.file="$PKI/s3.key" -s3.port.iceberg=0 -s3.port.lance=0 -s3.autoCreateBucket=false
 }
 

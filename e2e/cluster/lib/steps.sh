@@ -52,9 +52,13 @@ need_root() {
 # started (lib/daemons.sh), or it would hold the lock for ever.
 take_lock() {
   mkdir -p "$(dirname "$LOCK")"
-  exec 9>"$LOCK"
-  if ! flock -n 9; then
-    begin "waiting for another up or down to finish"
-    flock -w 1200 9 || fail "waiting 20 minutes for the lock $LOCK" "see which process holds it: fuser -v $LOCK"
-  fi
+  while :; do
+    exec 9>"$LOCK"
+    if ! flock -n 9; then
+      begin "waiting for another up or down to finish"
+      flock -w 1200 9 || fail "waiting 20 minutes for the lock $LOCK" "see which process holds it: fuser -v $LOCK"
+    fi
+    # `down` removes the file as its last act: who has waited for it may hold one that is gone.
+    [[ ! $LOCK -ef /proc/self/fd/9 ]] || break
+  done
 }
