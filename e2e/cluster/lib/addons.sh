@@ -43,7 +43,7 @@ Y
 
 # metrics-server has no pod that its Service could select, so its endpoint is written by hand.
 apply_addons() {
-  kubectl_admin apply --server-side --force-conflicts -f - >"$LOGS/addons.txt" 2>&1 <<Y ||
+  kubectl_admin --request-timeout=30s apply --server-side --force-conflicts -f - >"$LOGS/addons.txt" 2>&1 <<Y ||
 apiVersion: v1
 kind: Service
 metadata: { name: metrics-server, namespace: kube-system }
@@ -80,7 +80,7 @@ Y
 
 # Last of all, since it takes a while: kubelet has to be scraped twice.
 await_metrics() {
-  await 120 kubectl_admin top nodes ||
+  await 120 kubectl_admin --request-timeout=5s top nodes ||
     fail "waiting 120 s for kubectl top nodes" "look at the APIService: kubectl describe apiservice v1beta1.metrics.k8s.io" "$LOGS/metrics-server.log"
   step "kubectl top answers"
 }

@@ -64,10 +64,11 @@ import_image() {
   # before that would find no image, or the one that had this name. When it has handled an event it
   # puts a label on the image. Taking the label off makes another event, and events are handled one
   # by one: when the label is back, the import was seen.
-  await 20 image_is "$tag" io.cri-containerd.image=managed &&
+  if ! { await 20 image_is "$tag" io.cri-containerd.image=managed &&
     ctr_k8s images label "$tag" io.cri-containerd.image= >/dev/null &&
-    await 20 image_is "$tag" io.cri-containerd.image=managed ||
+    await 20 image_is "$tag" io.cri-containerd.image=managed; }; then
     fail "waiting for Kubernetes to know the image $tag" "read the log of containerd" "$LOGS/containerd.log"
+  fi
 }
 
 add_blob() {
@@ -82,7 +83,7 @@ check_tag() {
 }
 
 need_cluster() {
-  if [[ ! -S $CONTAINERD_SOCKET ]] || ! ctr_k8s version >/dev/null 2>&1; then
+  if [[ ! -S $CONTAINERD_SOCKET ]] || ! CTR_SECONDS=10 ctr_k8s version >/dev/null 2>&1; then
     fail "talking to the cluster's containerd at $CONTAINERD_SOCKET" "bring the cluster up first: e2e/cluster/up"
   fi
 }

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # containerd, kubelet and kube-proxy.
 
-ctr_k8s() { ctr --address "$CONTAINERD_SOCKET" --namespace k8s.io "$@"; }
+# Bounded, since ctr waits without end for a containerd that doesn't answer.
+ctr_k8s() { timeout --kill-after=1 "${CTR_SECONDS:-120}" ctr --address "$CONTAINERD_SOCKET" --namespace k8s.io "$@"; }
 
 write_node_config() {
   mkdir -p "$CONFIG/cni"
@@ -74,8 +75,10 @@ Y
 
 start_containerd() {
   write_node_config
+  # The socket of one that was killed would take connections that nobody answers.
+  daemon_pid containerd >/dev/null || rm -f "$CONTAINERD_SOCKET" "$CONTAINERD_SOCKET.ttrpc"
   daemon containerd containerd --config "$CONFIG/containerd.toml"
-  ready containerd 30 ctr_k8s version
+  CTR_SECONDS=5 ready containerd 60 ctr_k8s version
 }
 
 start_node() {
@@ -96,5 +99,5 @@ start_node() {
 }
 
 node_is_ready() {
-  [[ $(kubectl_admin get node "$NODE" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]
+  [[ $(kubectl_admin --request-timeout=5s get node "$NODE" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]
 }
