@@ -1,0 +1,251 @@
+//! The command line.
+
+use crate::exit::EXIT_CODES;
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use pitwall_crds::{Duration, PodPick};
+use std::path::PathBuf;
+
+/// Profile Node.js processes that run in Kubernetes.
+#[derive(Parser, Debug)]
+#[command(name = "kubectl-pitwall", bin_name = "kubectl pitwall", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which cluster, and where in it; as kubectl's own flags.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ClusterArgs {
+    /// Namespace; default: the context's
+    #[arg(short, long, global = true, value_name = "NS")]
+    pub namespace: Option<String>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true)]
+    pub context: Option<String>,
+    /// Path to the kubeconfig; default: $KUBECONFIG, ~/.kube/config, or the pod's own service account
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Record a CPU profile, print what is hot, and download it
+    #[command(after_help = EXIT_CODES)]
+    Cpu(CpuArgs),
+    /// Follow a request to its end, as `cpu` does for the one it makes
+    #[command(after_help = EXIT_CODES)]
+    Follow(FollowArgs),
+    /// Print the findings of a finished request
+    Findings(FindingsArgs),
+    /// Download the artifacts of a request, and check their checksums
+    #[command(after_help = EXIT_CODES)]
+    Download(DownloadArgs),
+    /// Stop a recording now, and keep what was recorded
+    Stop(StopArgs),
+    /// List the requests of a namespace
+    List(ListArgs),
+    /// Print a completion script
+    Completion(CompletionArgs),
+    /// Answers kubectl's plugin completion
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("what").required(true).args(["target", "selector"])))]
+pub(crate) struct CpuArgs {
+    /// What to profile, as kubectl writes it: deploy/checkout, sts/db, job/import, pod/x; a bare name is a pod's
+    pub target: Option<String>,
+    /// Profile the pods that carry these labels, such as app=checkout
+    #[arg(short = 'l', long)]
+    pub selector: Option<String>,
+    /// How long to record, from 1s to 10m
+    #[arg(short, long, default_value = "30s")]
+    pub duration: Duration,
+    /// Time between samples, from 100us to 100ms
+    #[arg(long, default_value = "1ms")]
+    pub sampling_interval: Duration,
+    /// Container to record in; default: the only one that runs Node.js
+    #[arg(short, long)]
+    pub container: Option<String>,
+    /// How many pods at most
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=32))]
+    pub pods: i32,
+    /// Which pods, when there are more
+    #[arg(long, value_enum, ignore_case = true, default_value = "Oldest")]
+    pub pick: Pick,
+    /// How long the request may take, waiting included, from 10s to 24h
+    #[arg(long, default_value = "15m")]
+    pub deadline: Duration,
+    /// How long the finished request and its artifacts are kept; default: until someone deletes it
+    #[arg(long)]
+    pub ttl: Option<Duration>,
+    /// Name of the request; default: a readable one with five random characters
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Print the request instead of making it
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub result: ResultArgs,
+}
+
+/// What is done with the result of a recording.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ResultArgs {
+    /// How to print the result on stdout; progress goes to stderr
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: OutputFormat,
+    /// Folder to download the artifacts into
+    #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "no_download")]
+    pub download: PathBuf,
+    /// Download nothing
+    #[arg(long)]
+    pub no_download: bool,
+}
+
+impl ResultArgs {
+    /// The folder to download into, if anything is to be downloaded.
+    pub(crate) fn folder(&self) -> Option<&std::path::Path> {
+        (!self.no_download).then_some(self.download.as_path())
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FollowArgs {
+    /// The request
+    pub name: String,
+    #[command(flatten)]
+    pub result: ResultArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FindingsArgs {
+    /// The request
+    pub name: String,
+    /// How to print them
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: OutputFormat,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DownloadArgs {
+    /// The request
+    pub name: String,
+    /// Folder to download into
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub output: PathBuf,
+    /// Only this artifact; default: all
+    #[arg(long, value_name = "NAME")]
+    pub artifact: Option<String>,
+    /// Keep the bytes as they are stored (compressed)
+    #[arg(long)]
+    pub raw: bool,
+    /// Overwrite files that exist; default: number the new ones
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StopArgs {
+    /// The request
+    pub name: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    /// The requests of every namespace
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionArgs {
+    /// The shell; `kubectl` prints the script kubectl_complete-pitwall, which makes `kubectl pitwall` complete
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompleteArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OutputFormat {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Kubectl,
+}
+
+/// `PodPick`, as an argument.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[value(rename_all = "PascalCase")]
+pub(crate) enum Pick {
+    /// Those that became ready first
+    Oldest,
+    /// Those that became ready last
+    Newest,
+    /// Any
+    Random,
+}
+
+impl From<Pick> for PodPick {
+    fn from(pick: Pick) -> Self {
+        match pick {
+            Pick::Oldest => Self::Oldest,
+            Pick::Newest => Self::Newest,
+            Pick::Random => Self::Random,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn contradictions_and_omissions_are_wrong_usage() {
+        for (line, kind) in [
+            ("cpu", ErrorKind::MissingRequiredArgument),
+            ("cpu deploy/x -l app=x", ErrorKind::ArgumentConflict),
+            ("cpu deploy/x --download d --no-download", ErrorKind::ArgumentConflict),
+            ("cpu deploy/x --duration 30", ErrorKind::ValueValidation),
+            ("cpu deploy/x --pods 0", ErrorKind::ValueValidation),
+            ("cpu deploy/x --pods 33", ErrorKind::ValueValidation),
+            ("cpu deploy/x --pick Best", ErrorKind::InvalidValue),
+            ("cpu deploy/x --output yaml", ErrorKind::InvalidValue),
+            ("frobnicate", ErrorKind::InvalidSubcommand),
+        ] {
+            let words = std::iter::once("kubectl-pitwall").chain(line.split(' '));
+            let error = Cli::try_parse_from(words).unwrap_err();
+            assert_eq!((error.kind(), error.exit_code()), (kind, 2), "{line}");
+        }
+    }
+
+    #[test]
+    fn flags_of_the_cluster_may_follow_the_subcommand() {
+        let cli = Cli::try_parse_from(["kubectl-pitwall", "cpu", "deploy/x", "-n", "shop", "--context", "c"])
+            .unwrap();
+        assert_eq!(cli.cluster.namespace.as_deref(), Some("shop"));
+        assert_eq!(cli.cluster.context.as_deref(), Some("c"));
+    }
+}

@@ -1,0 +1,8 @@
+//! Fetching one artifact: a key of its own, a sealed URL, a checked file.
+
+pub(crate) mod download;
+mod fetch;
+pub(crate) mod file_name;
+mod key;
+pub(crate) mod receive;
+pub(crate) mod source;

@@ -1,0 +1,133 @@
+//! The cluster: where it is, and the few things that are asked of it.
+
+use crate::{
+    args::ClusterArgs,
+    exit::Failure,
+    refusal::{Attempt, causes, refusal},
+};
+use kube::{
+    Api, Client, Config,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use pitwall_crds::{ArtifactDownload, ProfileRequest};
+use serde_json::json;
+
+pub(crate) const REQUESTS: &str = "profilerequests";
+pub(crate) const DOWNLOADS: &str = "artifactdownloads";
+
+/// As many requests as are listed at most.
+const LISTED: u32 = 500;
+
+/// A connection to a cluster, in a namespace of it.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub client: Client,
+    pub namespace: String,
+}
+
+/// The kubeconfig's settings for these flags.
+async fn config(args: &ClusterArgs) -> Result<Config, Failure> {
+    let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
+    let failed = |error: &dyn std::error::Error| {
+        Failure::cluster(format!("can't read how to reach a cluster: {}", causes(error)))
+    };
+    let mut config = if let Some(path) = &args.kubeconfig {
+        let kubeconfig = Kubeconfig::read_from(path).map_err(|error| failed(&error))?;
+        Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| failed(&error))?
+    } else if args.context.is_some() {
+        Config::from_kubeconfig(&options).await.map_err(|error| failed(&error))?
+    } else {
+        Config::infer().await.map_err(|error| failed(&error))?
+    };
+    if let Some(namespace) = &args.namespace {
+        config.default_namespace.clone_from(namespace);
+    }
+    Ok(config)
+}
+
+/// The namespace that the flags and the kubeconfig name, if any.
+pub(crate) async fn namespace(args: &ClusterArgs) -> Option<String> {
+    match &args.namespace {
+        Some(namespace) => Some(namespace.clone()),
+        None => config(args).await.ok().map(|config| config.default_namespace),
+    }
+}
+
+impl Cluster {
+    pub(crate) async fn connect(args: &ClusterArgs) -> Result<Self, Failure> {
+        let config = config(args).await?;
+        let namespace = config.default_namespace.clone();
+        let url = config.cluster_url.clone();
+        let client = Client::try_from(config).map_err(|error| {
+            Failure::cluster(format!("can't use the cluster at {url}: {}", causes(&error)))
+        })?;
+        Ok(Self { client, namespace })
+    }
+
+    pub(crate) fn requests(&self) -> Api<ProfileRequest> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(crate) fn downloads(&self) -> Api<ArtifactDownload> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// An attempt in this namespace, for its error.
+    pub(crate) fn attempt<'a>(
+        &'a self,
+        verb: &'static str,
+        resource: &'static str,
+        name: Option<&'a str>,
+    ) -> Attempt<'a> {
+        Attempt { verb, resource, name, namespace: Some(&self.namespace) }
+    }
+
+    pub(crate) async fn create_request(&self, request: &ProfileRequest) -> Result<ProfileRequest, Failure> {
+        let name = request.metadata.name.as_deref();
+        self.requests()
+            .create(&PostParams::default(), request)
+            .await
+            .map_err(|error| refusal(&error, self.attempt("create", REQUESTS, name)))
+    }
+
+    pub(crate) async fn get_request(&self, name: &str) -> Result<ProfileRequest, Failure> {
+        self.requests()
+            .get(name)
+            .await
+            .map_err(|error| refusal(&error, self.attempt("get", REQUESTS, Some(name))))
+    }
+
+    /// Asks to stop, and to keep what was recorded.
+    pub(crate) async fn stop_request(&self, name: &str) -> Result<ProfileRequest, Failure> {
+        let patch = Patch::Merge(json!({ "spec": { "stop": true } }));
+        self.requests()
+            .patch(name, &PatchParams::default(), &patch)
+            .await
+            .map_err(|error| refusal(&error, self.attempt("patch", REQUESTS, Some(name))))
+    }
+
+    pub(crate) async fn list_requests(&self, everywhere: bool) -> Result<Vec<ProfileRequest>, Failure> {
+        let api = if everywhere { Api::all(self.client.clone()) } else { self.requests() };
+        let list = api.list(&ListParams::default().limit(LISTED)).await.map_err(|error| {
+            let namespace = (!everywhere).then_some(self.namespace.as_str());
+            refusal(&error, Attempt { verb: "list", resource: REQUESTS, name: None, namespace })
+        })?;
+        Ok(list.items)
+    }
+
+    pub(crate) async fn create_download(
+        &self,
+        download: &ArtifactDownload,
+    ) -> Result<ArtifactDownload, Failure> {
+        self.downloads()
+            .create(&PostParams::default(), download)
+            .await
+            .map_err(|error| refusal(&error, self.attempt("create", DOWNLOADS, None)))
+    }
+
+    /// Deletes a download. Its URL is dead in a minute and Pitwall deletes it then, so failing is no matter.
+    pub(crate) async fn delete_download(&self, name: &str) {
+        let _ = self.downloads().delete(name, &DeleteParams::default()).await;
+    }
+}

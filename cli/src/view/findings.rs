@@ -1,0 +1,267 @@
+//! The end of a request, for people: the findings as a table, or the reasons.
+
+use super::{
+    printable::{Paint, printable},
+    stage::{because, place},
+    table::{Column, render},
+};
+use crate::outcome::{End, advice, condition, explanation, failed_targets};
+use pitwall_crds::{ConditionType, Finding, FindingKind, ProfileRequest, ProfileRequestStatus, Summary};
+use std::fmt::Write as _;
+
+/// Everything to know about how the request ended.
+pub(crate) fn describe(request: &ProfileRequest, end: End, paint: Paint) -> String {
+    let Some(status) = &request.status else { return String::new() };
+    let mut text = String::new();
+    headline(&mut text, request, status, end, paint);
+    if end != End::Failed {
+        recorded(&mut text, status, paint);
+        summary(&mut text, status.summary.as_ref());
+        tables(&mut text, &status.findings, paint);
+        not_analyzed(&mut text, status, paint);
+    }
+    failures(&mut text, status, paint);
+    text
+}
+
+fn headline(
+    text: &mut String,
+    request: &ProfileRequest,
+    status: &ProfileRequestStatus,
+    end: End,
+    paint: Paint,
+) {
+    let name = request.metadata.name.as_deref().unwrap_or_default();
+    let said = match end {
+        End::Recorded => paint.bold("recorded"),
+        End::Partial => paint.red("recorded in part"),
+        End::Failed => paint.red("failed"),
+    };
+    let target = status.target.as_deref().map(|target| format!(" ({target})")).unwrap_or_default();
+    let _ = write!(text, "{name}{} {said}", printable(&target));
+    let Some(condition) = explanation(status) else {
+        text.push('\n');
+        return;
+    };
+    let why = because(Some(&condition.reason), Some(&condition.message));
+    let _ = writeln!(text, ": {}", printable(&why));
+    let advice = advice(&condition.reason);
+    if end == End::Failed && !advice.is_empty() {
+        let _ = writeln!(text, "  {advice}");
+    }
+}
+
+fn recorded(text: &mut String, status: &ProfileRequestStatus, paint: Paint) {
+    for target in status.targets.iter().filter(|target| !target.artifacts.is_empty()) {
+        let mut line = place(target);
+        if let Some(duration) = target.recorded {
+            let _ = write!(line, ": {duration}");
+        }
+        if let Some(version) = &target.node_version {
+            let _ = write!(line, ", Node.js {version}");
+        }
+        let why = because(target.reason.map(pitwall_crds::Reason::as_str), target.message.as_deref());
+        if !why.is_empty() {
+            let _ = write!(line, " ({why})");
+        }
+        let _ = writeln!(text, "{}", printable(&line));
+        if target.attach.as_ref().is_some_and(|attach| !attach.closed) {
+            let warning = "  its inspector was not seen closed: look at the pod, and restart it if in doubt";
+            let _ = writeln!(text, "{}", paint.red(warning));
+        }
+    }
+}
+
+fn summary(text: &mut String, summary: Option<&Summary>) {
+    let Some(summary) = summary else { return };
+    let mut parts = Vec::new();
+    if let Some(busy) = summary.busy_percent {
+        parts.push(format!("main thread busy {busy}% of the time"));
+    }
+    if let Some(samples) = summary.samples {
+        let every = summary.sampling_interval.map(|interval| {
+            let millis = interval.as_std().as_secs_f64() * 1000.0;
+            format!(", one each {millis:.2} ms")
+        });
+        parts.push(format!("{samples} samples{}", every.unwrap_or_default()));
+    }
+    if let Some(hottest) = &summary.hottest {
+        parts.push(format!("hottest {hottest}"));
+    }
+    if !parts.is_empty() {
+        let _ = writeln!(text, "{}", printable(&parts.join("; ")));
+    }
+}
+
+/// One function: its own share, and its share with what it calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Row<'a> {
+    function: &'a str,
+    location: &'a str,
+    own: Option<i32>,
+    total: Option<i32>,
+}
+
+fn tables(text: &mut String, findings: &[Finding], paint: Paint) {
+    let mut artifacts: Vec<Option<&str>> = Vec::new();
+    for finding in findings.iter().filter(|finding| finding.function.is_some()) {
+        if !artifacts.contains(&finding.artifact.as_deref()) {
+            artifacts.push(finding.artifact.as_deref());
+        }
+    }
+    for artifact in &artifacts {
+        text.push('\n');
+        if let (Some(artifact), 2..) = (artifact, artifacts.len()) {
+            let _ = writeln!(text, "{}", printable(artifact));
+        }
+        let rows: Vec<_> = rows(findings, *artifact)
+            .iter()
+            .map(|row| {
+                [row.function.to_owned(), row.location.to_owned(), percent(row.own), percent(row.total)]
+            })
+            .collect();
+        let columns = [
+            Column::left("FUNCTION", 40),
+            Column::path("LOCATION", 50),
+            Column::right("SELF"),
+            Column::right("TOTAL"),
+        ];
+        text.push_str(&render(columns, &rows, paint));
+    }
+    for finding in findings.iter().filter(|finding| finding.function.is_none()) {
+        let _ = writeln!(text, "{}", printable(&finding.message));
+    }
+}
+
+fn rows<'a>(findings: &'a [Finding], artifact: Option<&str>) -> Vec<Row<'a>> {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    for finding in findings.iter().filter(|finding| finding.artifact.as_deref() == artifact) {
+        let Some(function) = finding.function.as_deref() else { continue };
+        let location = finding.location.as_deref().unwrap_or_default();
+        let known = rows.iter().position(|row| row.function == function && row.location == location);
+        let at = known.unwrap_or_else(|| {
+            rows.push(Row { function, location, own: None, total: None });
+            rows.len() - 1
+        });
+        match finding.kind {
+            FindingKind::HotSelf => rows[at].own = finding.percent,
+            FindingKind::HotTotal => rows[at].total = finding.percent,
+            FindingKind::Idle => {}
+        }
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse((row.own, row.total)));
+    rows
+}
+
+/// Only the first few functions of each order are found: what isn't among them is small, not nought.
+fn percent(percent: Option<i32>) -> String {
+    percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent}%"))
+}
+
+fn not_analyzed(text: &mut String, status: &ProfileRequestStatus, paint: Paint) {
+    let Some(analyzed) = condition(status, ConditionType::Analyzed).filter(|it| it.status == "False") else {
+        return;
+    };
+    let why = because(Some(&analyzed.reason), Some(&analyzed.message));
+    let _ = writeln!(text, "{}: {}", paint.red("not analysed"), printable(&why));
+    let advice = advice(&analyzed.reason);
+    if !advice.is_empty() {
+        let _ = writeln!(text, "  {advice}");
+    }
+}
+
+fn failures(text: &mut String, status: &ProfileRequestStatus, paint: Paint) {
+    for target in failed_targets(status) {
+        let why = because(target.reason.map(pitwall_crds::Reason::as_str), target.message.as_deref());
+        let _ = writeln!(text, "{} {}: {}", paint.red("failed"), printable(&place(target)), printable(&why));
+        let advice = target.reason.map_or("", pitwall_crds::Reason::advice);
+        if !advice.is_empty() {
+            let _ = writeln!(text, "  {advice}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{end, tests::request};
+    use serde_json::{Value, json};
+
+    fn condition(kind: &str, reason: &str, message: &str) -> Value {
+        json!({ "type": kind, "status": "True", "reason": reason, "message": message,
+                "lastTransitionTime": "1970-01-01T00:00:00Z" })
+    }
+
+    fn hot(kind: &str, function: &str, location: &str, percent: i32) -> Value {
+        json!({ "kind": kind, "message": "-", "function": function, "location": location, "percent": percent,
+                "artifact": "checkout-a-17.cpuprofile" })
+    }
+
+    fn described(status: &Value) -> String {
+        let request = request(status);
+        describe(&request, end(&request).unwrap(), Paint::Plain)
+    }
+
+    #[test]
+    fn findings_become_a_table_of_functions() {
+        let artifact = json!({ "name": "checkout-a-17.cpuprofile", "type": "CPU", "key": "k", "bytes": 1,
+            "uncompressedBytes": 2, "sha256": "00", "encoding": "gzip", "mediaType": "application/json" });
+        let seen = described(&json!({
+            "target": "deploy/checkout",
+            "conditions": [condition("Complete", "AllStored", "1 of 1"), condition("Finished", "AllStored", "1 of 1")],
+            "targets": [{ "pod": "checkout-a", "podUID": "1", "container": "app", "pid": 17, "phase": "Succeeded",
+                "nodeVersion": "v22.3.0", "recorded": "30s", "artifacts": [artifact],
+                "attach": { "openedBy": "Pitwall", "closed": false, "took": "12ms" } }],
+            "summary": { "hottest": "serializeCart checkout.js:41 61%", "busyPercent": 72, "samples": 29876,
+                "samplingInterval": "1004us" },
+            "findings": [
+                hot("HotSelf", "serializeCart", "checkout.js:41", 61),
+                hot("HotSelf", "(garbage collector)", "", 7),
+                hot("HotTotal", "handler", "server.js:12", 90),
+                hot("HotTotal", "serializeCart", "checkout.js:41", 64),
+            ],
+        }));
+        assert_eq!(
+            seen,
+            "checkout-cpu-x7k2p (deploy/checkout) recorded: AllStored: 1 of 1\n\
+             checkout-a/app pid 17: 30s, Node.js v22.3.0\n\
+             \u{20} its inspector was not seen closed: look at the pod, and restart it if in doubt\n\
+             main thread busy 72% of the time; 29876 samples, one each 1.00 ms; hottest serializeCart checkout.js:41 61%\n\
+             \n\
+             FUNCTION              LOCATION         SELF   TOTAL\n\
+             serializeCart         checkout.js:41    61%     64%\n\
+             (garbage collector)                      7%       -\n\
+             handler               server.js:12        -     90%\n"
+        );
+    }
+
+    #[test]
+    fn a_failure_says_why_and_what_to_do_for_the_request_and_each_target() {
+        let seen = described(&json!({
+            "conditions": [condition("Failed", "AllTargetsFailed", "1 of 1 failed"), condition("Finished", "AllTargetsFailed", "")],
+            "targets": [{ "pod": "checkout-a", "podUID": "1", "container": "app", "phase": "Failed",
+                "reason": "InspectorAlreadyOpen", "message": "127.0.0.1:9229 answers\x1b[2J" }],
+        }));
+        assert_eq!(
+            seen,
+            "checkout-cpu-x7k2p failed: AllTargetsFailed: 1 of 1 failed\n\
+             \u{20} Read status.targets for each one's reason.\n\
+             failed checkout-a/app: InspectorAlreadyOpen: 127.0.0.1:9229 answers\u{fffd}[2J\n\
+             \u{20} Detach the debugger, or start the process without --inspect.\n"
+        );
+    }
+
+    #[test]
+    fn several_artifacts_get_a_table_each() {
+        let mut other = hot("HotSelf", "parse", "a.js:1", 20);
+        other["artifact"] = json!("checkout-b-9.cpuprofile");
+        let seen = described(&json!({
+            "conditions": [condition("Complete", "AllStored", ""), condition("Finished", "AllStored", "")],
+            "findings": [hot("HotSelf", "parse", "a.js:1", 61), other,
+                { "kind": "Idle", "message": "checkout-c was idle" }],
+        }));
+        assert_eq!(seen.matches("FUNCTION").count(), 2);
+        assert!(seen.contains("\ncheckout-b-9.cpuprofile\nFUNCTION"), "{seen}");
+        assert!(seen.ends_with("checkout-c was idle\n"), "{seen}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Draws progress on stderr: a bar on a terminal, else a line a stage and each ten seconds.
+
+use super::{
+    printable::{Paint, printable},
+    stage::Line,
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Between two lines of the same stage where there is no terminal.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where progress goes, and the program's clock.
+pub(crate) struct Screen {
+    begun: Instant,
+    device: Device,
+}
+
+enum Device {
+    Terminal { bar: ProgressBar, with_bar: bool },
+    Lines { last: Option<(&'static str, Duration)> },
+}
+
+impl Screen {
+    /// A terminal if stderr is one that can move its cursor.
+    pub(crate) fn on_stderr() -> Self {
+        let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+        let device = if io::stderr().is_terminal() && !dumb {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.set_style(spinner());
+            Device::Terminal { bar, with_bar: false }
+        } else {
+            Device::Lines { last: None }
+        };
+        Self { begun: Instant::now(), device }
+    }
+
+    /// The time since the program began.
+    pub(crate) fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// How often it is worth drawing.
+    pub(crate) fn interval(&self) -> Duration {
+        match self.device {
+            Device::Terminal { .. } => Duration::from_millis(100),
+            Device::Lines { .. } => Duration::from_secs(1),
+        }
+    }
+
+    /// Shows how things stand.
+    pub(crate) fn show(&mut self, line: &Line) {
+        let now = self.now();
+        match &mut self.device {
+            Device::Terminal { bar, with_bar } => {
+                if *with_bar != line.bar.is_some() {
+                    bar.set_style(if line.bar.is_some() { progress() } else { spinner() });
+                    *with_bar = line.bar.is_some();
+                }
+                if let Some((done, total)) = line.bar {
+                    bar.set_length(total);
+                    bar.set_position(done);
+                    bar.set_prefix(line.stage);
+                    bar.set_message(line.text.clone());
+                } else {
+                    bar.set_message(line.plain());
+                }
+                bar.tick();
+            }
+            Device::Lines { last } => {
+                let due = last.is_none_or(|(stage, at)| stage != line.stage || now >= at + PATIENCE);
+                if due {
+                    *last = Some((line.stage, now));
+                    tell(&line.plain());
+                }
+            }
+        }
+    }
+
+    /// Prints a line that stays.
+    pub(crate) fn note(&self, text: &str) {
+        match &self.device {
+            Device::Terminal { bar, .. } => bar.suspend(|| tell(text)),
+            Device::Lines { .. } => tell(text),
+        }
+    }
+
+    /// Takes the bar away, for what is printed next.
+    pub(crate) fn clear(&mut self) {
+        match &mut self.device {
+            Device::Terminal { bar, with_bar } => {
+                bar.finish_and_clear();
+                bar.reset();
+                bar.set_style(spinner());
+                *with_bar = false;
+            }
+            Device::Lines { last } => *last = None,
+        }
+    }
+}
+
+fn spinner() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is constant and parses")
+}
+
+fn progress() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {prefix} [{bar:30}] {wide_msg}")
+        .expect("the template is constant and parses")
+        .progress_chars("=> ")
+}
+
+/// A line on stderr. A closed stderr must not end the program.
+pub(crate) fn tell(text: &str) {
+    let mut stderr = io::stderr().lock();
+    for line in text.lines() {
+        let _ = writeln!(stderr, "{}", printable(line));
+    }
+}
+
+/// Writes the result to stdout. A reader that went away (`| head`) is no error.
+pub(crate) fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Whether stdout takes colours.
+pub(crate) fn stdout_paint() -> Paint {
+    let read = |name| std::env::var(name).ok();
+    Paint::choose(io::stdout().is_terminal(), read("NO_COLOR").as_deref(), read("TERM").as_deref())
+}
+
+/// Whether stderr takes colours.
+pub(crate) fn stderr_paint() -> Paint {
+    let read = |name| std::env::var(name).ok();
+    Paint::choose(io::stderr().is_terminal(), read("NO_COLOR").as_deref(), read("TERM").as_deref())
+}
+
+/// Why the program ends.
+pub(crate) fn tell_error(message: &str, paint: Paint) {
+    let _ = writeln!(io::stderr().lock(), "{} {}", paint.red("error:"), printable(message));
+}
