@@ -26,7 +26,8 @@ pub enum Command<'a> {
         /// terminated").
         timeout: Duration,
     },
-    /// `NodeRuntime.enable`: needed before [`Self::NotifyWhenWaitingForDisconnect`].
+    /// `NodeRuntime.enable`: belongs before [`Self::NotifyWhenWaitingForDisconnect`]. Node 18 refuses it
+    /// (-32601, not found) and needs none.
     NodeRuntimeEnable,
     /// `NodeRuntime.notifyWhenWaitingForDisconnect`: an app that wants to exit says so by
     /// [`Event::WaitingForDisconnect`](crate::Event::WaitingForDisconnect) instead of hanging in silence.

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::command::{Command, CommandId};
 use crate::error::Error;
-use crate::exchange::{Exchange, Incoming};
+use crate::exchange::{Advanced, Exchange, Incoming};
 use crate::frame;
 use crate::handshake::{Handshake, SocketPath};
 use crate::limits::Limits;
@@ -109,7 +109,8 @@ impl Connection {
     pub async fn next(&mut self) -> Result<Incoming<&[u8]>, Error> {
         let (offset, incoming) = loop {
             let offset = self.start;
-            let (consumed, incoming) = self.exchange.advance(&self.buffer[self.start..self.end])?;
+            let Advanced { consumed, incoming } =
+                self.exchange.advance(&self.buffer[self.start..self.end])?;
             self.start += consumed;
             if let Some(incoming) = incoming {
                 break (offset, incoming);

@@ -148,6 +148,19 @@ enum State {
     Ended(Closed),
 }
 
+/// What came of [`Exchange::advance`].
+#[derive(Debug)]
+pub struct Advanced {
+    /// How many bytes of the input are dealt with. The others must come again, with more behind them; they are
+    /// fewer than [`LONGEST_UNCONSUMED`] when nothing came of the input.
+    pub consumed: usize,
+    /// What came in, a chunk as its place in the input. `None`: more input is needed.
+    pub incoming: Option<Incoming<Range<usize>>>,
+}
+
+/// See [`Advanced::consumed`].
+pub const LONGEST_UNCONSUMED: usize = LONGEST_OPENING;
+
 /// What came of one look at the input.
 enum Progress {
     /// So many bytes are dealt with.
@@ -177,26 +190,20 @@ impl Exchange {
         Ok((id, command.to_json(id)))
     }
 
-    /// Looks at `input`, the bytes that came in and weren't consumed yet: how many of them are consumed, and
-    /// what came of them. Without an [`Incoming`], more input is needed; at most
-    /// [`LONGEST_UNCONSUMED`](Self::LONGEST_UNCONSUMED) bytes are then left over. The range of a chunk is
-    /// relative to `input`.
-    pub fn advance(&mut self, input: &[u8]) -> Result<(usize, Option<Incoming<Range<usize>>>), Error> {
+    /// Looks at `input`, the bytes that came in and weren't consumed yet.
+    pub fn advance(&mut self, input: &[u8]) -> Result<Advanced, Error> {
         let mut consumed = 0;
         loop {
             match self.step(&input[consumed..])? {
                 Progress::Consumed(bytes) => consumed += bytes,
                 Progress::Came(bytes, incoming) => {
                     let incoming = incoming.map(|range| range.start + consumed..range.end + consumed);
-                    return Ok((consumed + bytes, Some(incoming)));
+                    return Ok(Advanced { consumed: consumed + bytes, incoming: Some(incoming) });
                 }
-                Progress::Incomplete => return Ok((consumed, None)),
+                Progress::Incomplete => return Ok(Advanced { consumed, incoming: None }),
             }
         }
     }
-
-    /// The most that [`advance`](Self::advance) leaves in its input when it asks for more.
-    pub const LONGEST_UNCONSUMED: usize = LONGEST_OPENING;
 
     /// The TCP connection ended: what that means.
     pub fn dropped(&mut self) -> Closed {

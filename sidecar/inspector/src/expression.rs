@@ -3,6 +3,12 @@
 //! An app may have replaced what these need: fake timers, a `process` shim, a patched `require`. So each takes
 //! Node's own `process` and `timers` modules, by `process.getBuiltinModule` where it exists (Node 20.16, 22.3),
 //! else by the command-line API's `require`, and only then the globals.
+//!
+//! Closing has a trap. SIGUSR1 asks for the inspector twice: by an interrupt of JavaScript that runs, and by
+//! waking the event loop. Where JavaScript blocked the loop since the signal, the inspector was opened by the
+//! interrupt, and the second request still waits: closed meanwhile, the inspector opens again, on the same port,
+//! when the loop turns. So each of these closes it (again) at the end of a turn of the loop: in a `setImmediate`,
+//! which comes after the turn's IO and so after that request.
 
 use std::time::Duration;
 
@@ -12,10 +18,13 @@ use serde_json::value::RawValue;
 use crate::error::Error;
 use crate::text::LossyText;
 
-/// `p` is Node's process, `t` its timers, `k` the key of the dead-man's switch, `clear` disarms that.
+/// `p` is Node's process, `t` its timers, `end` closes the inspector, `endAfter` does so in a later turn of the
+/// event loop and keeps no app alive. `k` is the key of the dead-man's switch in `g`, `clear` disarms it.
 const PRELUDE: &str = "\
 const builtin=n=>{try{return process.getBuiltinModule(n)}catch{}try{return require(n)}catch{}};\
 const p=builtin('process')??process,t=builtin('timers')??globalThis,g=globalThis;\
+const end=()=>p._debugEnd();\
+const endAfter=ms=>t.setTimeout(()=>{clear();t.setImmediate(end)},ms).unref();\
 const k=Symbol.for('pitwall.deadMansSwitch');\
 const clear=()=>{const s=g[k];if(s!==undefined){t.clearTimeout(s);delete g[k]}};";
 
@@ -59,9 +68,9 @@ pub fn arm(after: Duration) -> String {
     // setTimeout takes what is beyond 31 bits for 1 ms.
     let after = i32::try_from(after.as_millis()).unwrap_or(i32::MAX).max(1);
     within_prelude(&format!(
-        "const end=p._debugEnd;if(typeof end!=='function')throw new Error('process._debugEnd is not a function');\
-         clear();const s=t.setTimeout(()=>{{delete g[k];end.call(p)}},{after});s.unref();\
-         Object.defineProperty(g,k,{{value:s,configurable:true,enumerable:false,writable:true}});return true"
+        "if(typeof p._debugEnd!=='function')throw new Error('process._debugEnd is not a function');\
+         clear();Object.defineProperty(g,k,\
+         {{value:endAfter({after}),configurable:true,enumerable:false,writable:true}});return true"
     ))
 }
 
@@ -74,12 +83,14 @@ pub fn disarm() -> String {
 /// first: closing blocks the app's event loop until every connection is dropped. Needs a turn of the event loop,
 /// so a loop that JavaScript blocks doesn't get there: see [`close_now`]. Evaluates to `true`.
 pub fn close_soon() -> String {
-    within_prelude("clear();const end=p._debugEnd;t.setTimeout(()=>end.call(p),20).unref();return true")
+    within_prelude("clear();endAfter(20);return true")
 }
 
-/// Disarms the dead-man's switch and closes the inspector at once, also while JavaScript blocks the event loop.
-/// Instead of a reply comes [`Closed`](crate::Incoming::Closed); the app stands still until the connection is
-/// then dropped.
+/// Disarms the dead-man's switch and closes the inspector at once, also while JavaScript blocks the event loop,
+/// and once more when that turns. Instead of a reply comes [`Closed`](crate::Incoming::Closed); the app stands
+/// still until the connection is then dropped.
+///
+/// The port may be seen open for an instant after it was closed: see this module's page.
 pub fn close_now() -> String {
-    within_prelude("clear();p._debugEnd()")
+    within_prelude("clear();endAfter(1);end()")
 }

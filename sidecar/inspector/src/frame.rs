@@ -6,6 +6,9 @@
 /// The longest header of a frame from the server: two bytes and a length of eight.
 pub const LONGEST_HEADER: usize = 10;
 
+const LENGTH_OF_16_BITS: u8 = 0x7e;
+const LENGTH_OF_64_BITS: u8 = 0x7f;
+
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -74,11 +77,11 @@ pub fn read_header(input: &[u8]) -> Result<Option<(Header, usize)>, FrameError> 
         return Err(FrameError::LongControl);
     }
     let (length, size) = match short {
-        126 => match input.get(2..4) {
+        LENGTH_OF_16_BITS => match input.get(2..4) {
             None => return Ok(None),
             Some(bytes) => (u64::from(u16::from_be_bytes(bytes.try_into().expect("two bytes"))), 4),
         },
-        127 => match input.get(2..10) {
+        LENGTH_OF_64_BITS => match input.get(2..10) {
             None => return Ok(None),
             Some(bytes) => (u64::from_be_bytes(bytes.try_into().expect("eight bytes")), 10),
         },
@@ -104,11 +107,11 @@ pub fn write_text(text: &str, mask: [u8; 4], output: &mut Vec<u8>) {
     match payload.len() {
         length @ 0..=125 => output.push(0x80 | u8::try_from(length).expect("at most 125")),
         length @ 126..=0xffff => {
-            output.push(0x80 | 126);
+            output.push(0x80 | LENGTH_OF_16_BITS);
             output.extend(u16::try_from(length).expect("at most 16 bits").to_be_bytes());
         }
         length => {
-            output.push(0x80 | 127);
+            output.push(0x80 | LENGTH_OF_64_BITS);
             output.extend((length as u64).to_be_bytes());
         }
     }

@@ -96,10 +96,7 @@ mod tests {
     }
 
     fn answer(status: &str, headers: &[&str]) -> String {
-        format!(
-            "HTTP/1.1 {status}\r\n{}\r\n",
-            headers.iter().map(|header| format!("{header}\r\n")).collect::<String>()
-        )
+        [&[&format!("HTTP/1.1 {status}")[..]], headers, &["", ""]].concat().join("\r\n")
     }
 
     const UPGRADE: &str = "Upgrade: websocket";

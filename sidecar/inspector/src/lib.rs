@@ -1,4 +1,4 @@
-//! A Chrome DevTools Protocol client for Node.js.
+//! A Chrome `DevTools` Protocol client for Node.js.
 //!
 //! [`Connection`] is the thin transport: one TCP connection, a fixed read buffer, no task of its own. All that
 //! is decided lies in sans-IO modules below it: [`frame`] reads and writes WebSocket frames, [`exchange`] turns

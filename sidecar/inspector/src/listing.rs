@@ -103,7 +103,7 @@ mod tests {
             ("220 smtp.example.com\r\n", "can't be read"),
         ] {
             let error = targets(answer.as_bytes(), false).unwrap_err();
-            assert!(error.contains(seen), "{error} of {:.80}", answer);
+            assert!(error.contains(seen), "{error} of {answer:.80}");
         }
     }
 

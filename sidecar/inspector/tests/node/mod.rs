@@ -1,5 +1,4 @@
 //! Real Node processes to attach to.
-#![allow(dead_code, reason = "each test file uses another part")]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,29 +7,26 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pitwall_inspector::{Command, CommandId, Connection, Evaluated, Incoming, Limits, list};
+use pitwall_inspector::{Closed, Command, CommandId, Connection, Evaluated, Incoming, Limits, list};
 use serde_json::value::RawValue;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// Nothing here takes longer, but on a machine that does ten other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The versions that `sidecar/tests/node-binaries` installs.
-pub(crate) const VERSIONS: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A Node process, killed when dropped.
 pub(crate) struct Node {
     pub(crate) child: Child,
-    pub(crate) stdin: ChildStdin,
+    stdin: ChildStdin,
     stdout: mpsc::UnboundedReceiver<String>,
     stderr: mpsc::UnboundedReceiver<String>,
 }
 
-/// The Node binary of one of [`VERSIONS`].
-pub(crate) fn binary(version: &str) -> PathBuf {
+/// The binary of a version that `sidecar/tests/node-binaries` installs.
+fn binary(version: &str) -> PathBuf {
     let cache = std::env::var_os("PITWALL_CACHE").map_or_else(
         || Path::new(&std::env::var_os("HOME").expect("HOME")).join(".cache/pitwall"),
         PathBuf::from,
@@ -73,8 +69,21 @@ impl Node {
         next_line(&mut self.stdout, text).await
     }
 
+    /// Its event loop turns, from now on.
+    pub(crate) async fn ticks_on(&mut self) {
+        while self.stdout.try_recv().is_ok() {}
+        // The first may have been on its way already.
+        self.says("tick").await;
+        self.says("tick").await;
+    }
+
+    /// Writes to its stdin.
+    pub(crate) async fn hears(&mut self, text: &str) {
+        self.stdin.write_all(text.as_bytes()).await.expect("it listens");
+    }
+
     /// Sends SIGUSR1, and says where the inspector opened.
-    pub(crate) async fn open_inspector(&mut self) -> SocketAddr {
+    async fn open_inspector(&mut self) -> SocketAddr {
         kill(Pid::from_raw(self.pid()), Signal::SIGUSR1).expect("the signal is sent");
         let line = next_line(&mut self.stderr, "Debugger listening on ws://").await;
         let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
@@ -84,11 +93,6 @@ impl Node {
     /// Opens the inspector and connects to it.
     pub(crate) async fn attach(&mut self) -> Attached {
         let addr = self.open_inspector().await;
-        self.connect(addr).await
-    }
-
-    /// Connects to an inspector that is open.
-    pub(crate) async fn connect(&self, addr: SocketAddr) -> Attached {
         let targets = list(addr).await.expect("the list");
         assert_eq!(targets.len(), 1, "Node offers one target");
         let connection =
@@ -135,7 +139,7 @@ pub(crate) enum Outcome {
     Result(Box<RawValue>),
     Streamed(Vec<u8>),
     Refused(String),
-    Closed,
+    Closed(Closed),
 }
 
 impl Attached {
@@ -145,7 +149,7 @@ impl Attached {
         self.outcome(sent).await
     }
 
-    pub(crate) async fn outcome(&mut self, sent: CommandId) -> Outcome {
+    async fn outcome(&mut self, sent: CommandId) -> Outcome {
         timeout(PATIENCE, async {
             let mut streamed = Vec::new();
             loop {
@@ -157,13 +161,21 @@ impl Attached {
                         assert_eq!(bytes, streamed.len() as u64);
                         return Outcome::Streamed(streamed);
                     }
-                    Incoming::Closed(_) => return Outcome::Closed,
+                    Incoming::Closed(closed) => return Outcome::Closed(closed),
                     other => panic!("{other:?} is to no command that was sent"),
                 }
             }
         })
         .await
         .expect("an answer in time")
+    }
+
+    /// Waits until the connection ends.
+    pub(crate) async fn closed(&mut self) -> Closed {
+        match timeout(PATIENCE, self.connection.next()).await.expect("an end in time").expect("an end") {
+            Incoming::Closed(closed) => closed,
+            other => panic!("{other:?} instead of an end"),
+        }
     }
 
     /// Runs a command whose result is an empty object.
