@@ -1,0 +1,63 @@
+# The habits. `make demo` and `make test` are each the only thing to type on a fresh Debian machine, as root.
+SHELL := /bin/bash -euo pipefail
+RUN := e2e/cluster/.run
+export KUBECONFIG ?= $(abspath $(RUN)/kubeconfig)
+export PATH := $(abspath $(RUN)/bin):$(HOME)/.cargo/bin:$(PATH)
+# dev for tests and the demo (one profile, minutes sooner); release is what is shipped and measured.
+PROFILE ?= dev
+VERSIONS ?= 20
+
+.PHONY: help demo test unit e2e lint crds images app-images cluster cluster-down install uninstall bench tools
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: tools ## a cluster, Pitwall, a slow shop under load, and its profile
+	@e2e/demo/run
+
+test: tools lint unit e2e ## lint, unit tests, and the stories against a real cluster
+
+unit: tools ## unit and integration tests, without a cluster
+	sidecar/tests/node-binaries
+	cargo test --workspace --exclude pitwall-e2e
+
+e2e: tools cluster ## the stories against a real cluster
+	$(MAKE) images app-images VERSIONS="18 20 22 24 26"
+	$(MAKE) install
+	e2e/run-stories
+
+lint: tools ## formatting, clippy, the chart
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+crds: ## write crds/yaml and the chart's copy from the types
+	cargo run -q -p pitwall-crds
+
+cluster: tools ## a real Kubernetes on this machine; its kubeconfig is e2e/cluster/.run/kubeconfig
+	@e2e/cluster/up
+
+cluster-down: ## take it down, and leave nothing behind
+	@e2e/cluster/down
+
+images: tools ## build the operator and the sidecar, and load their images into the cluster
+	e2e/images $(PROFILE)
+
+app-images: ## images of the test programs, for the Node.js VERSIONS
+	@for version in $(VERSIONS); do e2e/cluster/node-image $$version e2e/apps pitwall.local/apps:node$$version; done
+
+install: ## install the chart with the local images into the current cluster
+	helm upgrade --install pitwall charts/pitwall --namespace pitwall-system --create-namespace \
+	  --set image.repository=pitwall.local/operator,image.tag=dev,image.pullPolicy=Never \
+	  --set sidecar.image.repository=pitwall.local/sidecar,sidecar.image.tag=dev,sidecar.image.pullPolicy=Never \
+	  --wait --timeout 3m $(INSTALL_ARGS)
+
+uninstall: ## remove Pitwall from the current cluster; the CRDs stay
+	helm uninstall pitwall --namespace pitwall-system --wait
+
+bench: tools cluster ## print the table of docs/benchmarks.md, measured now
+	$(MAKE) images PROFILE=release
+	$(MAKE) app-images install
+	e2e/bench/run
+
+tools: ## install what is missing (Rust)
+	@e2e/install-tools

@@ -1,0 +1,31 @@
+// Asks TARGET (http://host:port/path) for one answer after another on CONNECTIONS connections, and prints
+// {"sent","answered","failed"} each second.
+'use strict';
+const http = require('node:http');
+
+const target = new URL(process.env.TARGET);
+const connections = Number(process.env.CONNECTIONS || 2);
+const agent = new http.Agent({ keepAlive: true, maxSockets: connections });
+const counts = { sent: 0, answered: 0, failed: 0 };
+
+function ask() {
+  counts.sent++;
+  const again = () => setTimeout(ask, 5);
+  const request = http.get(target, { agent, timeout: 20_000 }, (response) => {
+    response.resume();
+    response.on('end', () => {
+      if (response.statusCode === 200) counts.answered++;
+      else counts.failed++;
+      again();
+    });
+  });
+  request.on('timeout', () => request.destroy(new Error('no answer in 20 s')));
+  request.on('error', (error) => {
+    counts.failed++;
+    counts.lastError = error.message;
+    setTimeout(ask, 200);
+  });
+}
+
+for (let i = 0; i < connections; i++) ask();
+setInterval(() => console.log(JSON.stringify(counts)), 1000);

@@ -1,0 +1,233 @@
+//! Does what was planned. IO, no decisions.
+
+use super::{
+    Context, ReconcileError, collect,
+    plan::{Action, Plan},
+    status::{Applied, NotStarted},
+    tombstones,
+    validate::ValidRequest,
+    work::reason_of,
+};
+use crate::{
+    channel::{SessionKey, registry::PartsWanted},
+    request::now,
+    store::{Key, PART_SIZE, StoreError, UploadId},
+};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+};
+use pitwall_crds::{ProfileRequest, Reason, names::FINALIZER};
+use pitwall_protocol::{ContainerRef, Look, OperatorMessage, Start, Stop, UploadGrant};
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+
+/// How many parts are signed at once: most profiles fit one.
+const PARTS_AHEAD: u32 = 4;
+/// How long signed URLs are good for beyond the request's deadline.
+const URL_MARGIN: Duration = Duration::from_secs(300);
+/// The shortest time that signed URLs are good for.
+const URL_LEAST: Duration = Duration::from_secs(900);
+
+pub(super) async fn apply(
+    ctx: &Arc<Context>,
+    request: &ValidRequest,
+    plan: &Plan,
+) -> Result<Applied, ReconcileError> {
+    let mut applied = Applied::default();
+    for action in &plan.actions {
+        match action {
+            Action::Look { pod, containers } => {
+                let look = Look { request: request.uid.clone(), containers: containers.clone() };
+                ctx.registry.send(pod, OperatorMessage::Look(look));
+            }
+            Action::Start { target, key, container } => {
+                hold(ctx, request).await?;
+                let pod_name = &plan.targets[*target].pod;
+                if let Err((reason, message, again)) = start(ctx, request, pod_name, key, container).await {
+                    applied.not_started.push(NotStarted { target: *target, reason, message, again });
+                }
+            }
+            Action::Stop { pod, keep } => {
+                let stop = Stop { request: request.uid.clone(), keep: *keep };
+                ctx.registry.send(pod, OperatorMessage::Stop(stop));
+            }
+            Action::Grant { key, pod_name, wanted } => {
+                if let Err(error) = extend(ctx, request, key, pod_name, wanted).await {
+                    tracing::warn!(request = request.name, %error, "could not sign more parts");
+                }
+            }
+            Action::Collect { key, pod_name, uploaded } => {
+                collect::spawn(ctx, request, key.clone(), pod_name, (**uploaded).clone());
+            }
+            Action::Acknowledge(key) => {
+                let message =
+                    OperatorMessage::Acknowledge { request: key.request.clone(), process: key.process };
+                ctx.registry.send(&key.pod, message);
+            }
+            Action::Analyse(artifacts) => collect::spawn_analysis(ctx, request, artifacts.clone()),
+            Action::DeleteArtifacts => {
+                ctx.store.delete_folder(&ctx.folder(request)).await?;
+                let_go(ctx, request).await?;
+            }
+            Action::Tombstone => {
+                tombstones::add(ctx, &ctx.folder(request)).await.map_err(api("leaving a tombstone"))?;
+                let_go(ctx, request).await?;
+            }
+            Action::DeleteRequest => {
+                let preconditions =
+                    Preconditions { uid: Some(request.uid.0.clone()), resource_version: None };
+                let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+                let deleted = requests(ctx, request).delete(&request.name, &params).await;
+                tolerate_absence(deleted.map(drop)).map_err(api("deleting the expired request"))?;
+            }
+            Action::Forget => ctx.forget(&request.uid),
+        }
+    }
+    Ok(applied)
+}
+
+fn api(step: &'static str) -> impl FnOnce(kube::Error) -> ReconcileError {
+    move |source| ReconcileError::Api { step, source }
+}
+
+fn tolerate_absence(outcome: Result<(), kube::Error>) -> Result<(), kube::Error> {
+    match outcome {
+        Err(kube::Error::Api(response)) if response.code == 404 || response.code == 409 => Ok(()),
+        other => other,
+    }
+}
+
+fn requests(ctx: &Context, request: &ValidRequest) -> Api<ProfileRequest> {
+    Api::namespaced(ctx.client.clone(), &request.namespace)
+}
+
+/// Puts the finalizer on, before anything exists that it would have to clean up.
+async fn hold(ctx: &Context, request: &ValidRequest) -> Result<(), ReconcileError> {
+    if request.has_finalizer {
+        return Ok(());
+    }
+    let patch = json!([
+        { "op": "test", "path": "/metadata/uid", "value": request.uid.0 },
+        { "op": "add", "path": "/metadata/finalizers", "value": [FINALIZER] },
+    ]);
+    // Someone else's finalizer must stay: with one there, ours is added to the list.
+    let current =
+        requests(ctx, request).get_metadata(&request.name).await.map_err(api("reading the finalizers"))?;
+    let others = current.metadata.finalizers.unwrap_or_default();
+    let patch = if others.is_empty() {
+        patch
+    } else {
+        json!([
+            { "op": "test", "path": "/metadata/finalizers", "value": others },
+            { "op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER },
+        ])
+    };
+    patch_metadata(ctx, request, patch).await.map_err(api("adding the finalizer"))
+}
+
+/// Takes the finalizer off.
+async fn let_go(ctx: &Context, request: &ValidRequest) -> Result<(), ReconcileError> {
+    let api_ = requests(ctx, request);
+    let current = match api_.get_metadata(&request.name).await {
+        Ok(current) => current,
+        Err(kube::Error::Api(response)) if response.code == 404 => return Ok(()),
+        Err(source) => return Err(ReconcileError::Api { step: "reading the finalizers", source }),
+    };
+    let finalizers = current.metadata.finalizers.unwrap_or_default();
+    let Some(at) = finalizers.iter().position(|finalizer| finalizer == FINALIZER) else { return Ok(()) };
+    let path = format!("/metadata/finalizers/{at}");
+    let patch = json!([
+        { "op": "test", "path": path, "value": FINALIZER },
+        { "op": "remove", "path": path },
+    ]);
+    tolerate_absence(patch_metadata(ctx, request, patch).await).map_err(api("removing the finalizer"))
+}
+
+async fn patch_metadata(
+    ctx: &Context,
+    request: &ValidRequest,
+    patch: serde_json::Value,
+) -> Result<(), kube::Error> {
+    let patch: json_patch::Patch = serde_json::from_value(patch).expect("the patches above are well formed");
+    let params = PatchParams::default();
+    requests(ctx, request).patch_metadata(&request.name, &params, &Patch::Json::<()>(patch)).await.map(drop)
+}
+
+fn key_of(ctx: &Context, request: &ValidRequest, pod_name: &str, key: &SessionKey) -> Key {
+    ctx.folder(request).cpu_profile(pod_name, key.process.pid)
+}
+
+type StartError = (Reason, String, bool);
+
+async fn start(
+    ctx: &Context,
+    request: &ValidRequest,
+    pod_name: &str,
+    key: &SessionKey,
+    container: &ContainerRef,
+) -> Result<(), StartError> {
+    let refused = |error: StoreError| (reason_of(&error), error.to_string(), error.kind.is_transient());
+    let artifact = key_of(ctx, request, pod_name, key);
+    let upload = ctx.store.begin(&artifact, &collect::media(&artifact)).await.map_err(refused)?;
+    let grant = sign(ctx, request, &artifact, &upload, 1).await.map_err(refused)?;
+    let left = request.deadline.duration_since(now()).unsigned_abs();
+    let message = OperatorMessage::Start(Box::new(Start {
+        request: request.uid.clone(),
+        request_name: format!("{}/{}", request.namespace, request.name),
+        process: key.process,
+        container: container.clone(),
+        recording: request.recording.clone(),
+        duration_ms: millis(request.duration),
+        deadline_ms: millis(left),
+        grant,
+    }));
+    if ctx.registry.send(&key.pod, message) {
+        ctx.metrics.sessions_started.inc();
+        Ok(())
+    } else {
+        let message = format!("the sidecar of pod {pod_name} went away just now");
+        Err((Reason::WaitingForSidecar, message, true))
+    }
+}
+
+async fn extend(
+    ctx: &Context,
+    request: &ValidRequest,
+    key: &SessionKey,
+    pod_name: &str,
+    wanted: &PartsWanted,
+) -> Result<(), StoreError> {
+    let artifact = key_of(ctx, request, pod_name, key);
+    let upload = match &wanted.upload {
+        Some(upload) => UploadId::parse(upload)?,
+        None => ctx.store.begin(&artifact, &collect::media(&artifact)).await?,
+    };
+    let grant = sign(ctx, request, &artifact, &upload, wanted.first_part).await?;
+    let message = OperatorMessage::Grant { request: key.request.clone(), process: key.process, grant };
+    ctx.registry.send(&key.pod, message);
+    Ok(())
+}
+
+async fn sign(
+    ctx: &Context,
+    request: &ValidRequest,
+    artifact: &Key,
+    upload: &UploadId,
+    first_part: u32,
+) -> Result<UploadGrant, StoreError> {
+    let left = request.deadline.duration_since(now()).unsigned_abs();
+    let lifetime = (left + URL_MARGIN).max(URL_LEAST);
+    let urls = ctx.store.sign_parts(artifact, upload, first_part, PARTS_AHEAD, lifetime, now()).await?;
+    Ok(UploadGrant {
+        upload_id: upload.as_str().to_owned(),
+        part_size: PART_SIZE,
+        first_part,
+        urls,
+        expires_in_ms: millis(lifetime),
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

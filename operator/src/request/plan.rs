@@ -1,0 +1,563 @@
+//! What to do next for a request. Pure: what is the case goes in, actions come out.
+
+use super::{
+    observe::{Candidates, Observed, PodFacts},
+    targets::{fail, fold, in_pod, session_key, set_process, wait},
+    validate::ValidRequest,
+    work::AnalysisState,
+};
+use crate::channel::{PodUid, SessionKey, registry::PartsWanted};
+use jiff::{SignedDuration, Timestamp};
+use pitwall_crds::{Artifact, Concurrency, PodPick, Reason, TargetPhase, TargetStatus};
+use pitwall_protocol::{ContainerRef, Failure, FailureReason, Process, Readiness, SessionPhase, Uploaded};
+use std::time::Duration;
+
+/// How long a chosen pod's sidecar may stay away before anything is recorded.
+const CONNECT_PATIENCE: SignedDuration = SignedDuration::from_secs(120);
+/// How long a process may take to become ready for the signal.
+const READY_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+/// How old a sidecar's sight of its processes may be when a session is started on it.
+const FRESH: SignedDuration = SignedDuration::from_secs(5);
+/// How long a session may be unknown to its connected sidecar before it is taken for lost.
+const REPORT_PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+/// What a sidecar gets beyond the deadline to hand over what it has.
+const DEADLINE_GRACE: SignedDuration = SignedDuration::from_secs(15);
+/// How long a deletion waits for sidecars and the store.
+pub const DELETION_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+/// How many processes of one pod are recorded, one after another.
+const MAX_PROCESSES: usize = 8;
+/// When to look again though nothing was heard.
+const SOON: Duration = Duration::from_secs(1);
+const LATER: Duration = Duration::from_secs(10);
+
+/// One thing to do. `apply` does it and decides nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Ask a sidecar which Node processes there are.
+    Look {
+        /// Whose sidecar.
+        pod: PodUid,
+        /// The containers to look into.
+        containers: Vec<ContainerRef>,
+    },
+    /// Begin an upload and a session. On failure the target with this index says why.
+    Start {
+        /// The index in [`Plan::targets`].
+        target: usize,
+        /// The session.
+        key: SessionKey,
+        /// The container, with its id.
+        container: ContainerRef,
+    },
+    /// End the request's sessions in a pod.
+    Stop {
+        /// Whose sidecar.
+        pod: PodUid,
+        /// Whether what was recorded is published.
+        keep: bool,
+    },
+    /// Sign more parts.
+    Grant {
+        /// The session.
+        key: SessionKey,
+        /// The pod's name, for the artifact's key.
+        pod_name: String,
+        /// What it waits for.
+        wanted: PartsWanted,
+    },
+    /// Complete an upload, and check the stored bytes.
+    Collect {
+        /// The session.
+        key: SessionKey,
+        /// The pod's name, for the artifact's key.
+        pod_name: String,
+        /// What the sidecar says that it uploaded.
+        uploaded: Box<Uploaded>,
+    },
+    /// Let a sidecar forget a session whose end is in the stored status.
+    Acknowledge(SessionKey),
+    /// Analyse the stored artifacts.
+    Analyse(Vec<Artifact>),
+    /// Delete the request's artifacts and unfinished uploads, then let the object go.
+    DeleteArtifacts,
+    /// The store stays away: leave the deletion to the sweeper, then let the object go.
+    Tombstone,
+    /// The finished request has been kept for long enough.
+    DeleteRequest,
+    /// Drop what is kept in memory for it.
+    Forget,
+}
+
+/// What to do, and the targets as they will be when it is done.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// In order.
+    pub actions: Vec<Action>,
+    /// The targets.
+    pub targets: Vec<TargetStatus>,
+    /// Why no target could be chosen: for good, or for now.
+    pub choice: Choice,
+    /// When to look again if nothing is heard.
+    pub again: Option<Duration>,
+}
+
+/// Whether targets could be chosen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Choice {
+    /// They are in [`Plan::targets`].
+    #[default]
+    Made,
+    /// Not now.
+    Waits(Reason, String),
+    /// Not ever.
+    Impossible(Reason, String),
+}
+
+/// Decides.
+pub fn plan(request: &ValidRequest, observed: &Observed, now: Timestamp) -> Plan {
+    let pod_name = |uid: &PodUid| match &observed.candidates {
+        Candidates::Pods(pods) => pods.iter().find(|pod| pod.uid == *uid).map(|pod| pod.name.clone()),
+        _ => None,
+    };
+    let targets = fold(&request.uid, request.previous.targets.clone(), observed, pod_name);
+    let mut plan = Plan { targets, ..Plan::default() };
+    plan.acknowledge(request, observed);
+    if let Some(since) = request.deleted {
+        plan.delete(request, observed, since, now);
+    } else if request.is_finished() {
+        plan.keep_or_expire(request, now);
+    } else {
+        plan.advance(request, observed, now);
+    }
+    plan
+}
+
+impl Plan {
+    /// Sessions whose end is written down, or that nobody wants, are let go.
+    fn acknowledge(&mut self, request: &ValidRequest, observed: &Observed) {
+        for (key, report) in sorted(&observed.sessions) {
+            let written = request.previous.targets.iter().any(|target| {
+                target.phase.is_over() && session_key(&request.uid, target).as_ref() == Some(key)
+            });
+            if report.phase.is_end() && (written || request.deleted.is_some()) {
+                self.actions.push(Action::Acknowledge(key.clone()));
+            }
+        }
+    }
+
+    fn delete(&mut self, request: &ValidRequest, observed: &Observed, since: Timestamp, now: Timestamp) {
+        if !request.has_finalizer {
+            self.actions.push(Action::Forget);
+            return;
+        }
+        let patience_left = DELETION_PATIENCE - now.duration_since(since);
+        let active: Vec<_> =
+            sorted(&observed.sessions).filter(|(_, report)| !report.phase.is_end()).collect();
+        for (key, _) in &active {
+            self.actions.push(Action::Stop { pod: key.pod.clone(), keep: false });
+        }
+        // Half of the patience for the sidecars, the other half for the store.
+        if !active.is_empty() && patience_left > DELETION_PATIENCE / 2 {
+            self.again = Some(SOON);
+        } else if patience_left > SignedDuration::ZERO {
+            self.actions.push(Action::DeleteArtifacts);
+            self.again = Some(SOON);
+        } else {
+            self.actions.push(Action::Tombstone);
+        }
+    }
+
+    fn keep_or_expire(&mut self, request: &ValidRequest, now: Timestamp) {
+        self.actions.push(Action::Forget);
+        let Some(ttl) = request.ttl else { return };
+        let ended = request.previous.completion_time.as_ref().map_or(request.created, |time| time.0);
+        let left = ended.saturating_add(ttl).map_or(SignedDuration::MAX, |end| end.duration_since(now));
+        if left <= SignedDuration::ZERO {
+            self.actions.push(Action::DeleteRequest);
+        } else {
+            self.again = Some(left.unsigned_abs() + SOON);
+        }
+    }
+
+    fn advance(&mut self, request: &ValidRequest, observed: &Observed, now: Timestamp) {
+        if self.targets.is_empty() {
+            self.choose(request, observed, now);
+        }
+        self.find_processes(request, observed, now);
+        self.start(request, observed, now);
+        self.follow(request, observed, now);
+        self.keep_deadline(request, now);
+        if !self.targets.is_empty() && self.targets.iter().all(|target| target.phase.is_over()) {
+            self.analyse(observed);
+        }
+        if self.again.is_none() {
+            self.again = Some(LATER);
+        }
+    }
+
+    /// Chooses pods.
+    fn choose(&mut self, request: &ValidRequest, observed: &Observed, now: Timestamp) {
+        let pods = match &observed.candidates {
+            Candidates::NotAsked => return,
+            Candidates::Missing => {
+                let what = request.target.display();
+                let message = format!("{what} doesn't exist in namespace {}", request.namespace);
+                self.choice = Choice::Impossible(Reason::TargetNotFound, message);
+                return;
+            }
+            Candidates::Pods(pods) => pods,
+        };
+        if request.stop {
+            self.choice = Choice::Impossible(Reason::Stopped, "stopped before anything was recorded".into());
+            return;
+        }
+        self.choice = match choose(request, pods) {
+            Ok(chosen) => {
+                self.targets = chosen.iter().map(|pod| in_pod(&pod.name, &pod.uid)).collect();
+                Choice::Made
+            }
+            Err((Reason::NoPodReady, message)) if now < request.deadline => {
+                self.again = Some(2 * SOON);
+                Choice::Waits(Reason::NoPodReady, message)
+            }
+            Err((reason, message)) => Choice::Impossible(reason, message),
+        };
+    }
+
+    /// Asks the chosen pods' sidecars for their processes, and takes the answers.
+    fn find_processes(&mut self, request: &ValidRequest, observed: &Observed, now: Timestamp) {
+        let Candidates::Pods(pods) = &observed.candidates else { return };
+        let mut more = Vec::new();
+        for target in &mut self.targets {
+            if target.phase != TargetPhase::Pending || target.pid.is_some() {
+                continue;
+            }
+            let Some(pod) = pods.iter().find(|pod| pod.uid.0 == target.pod_uid) else {
+                fail(
+                    target,
+                    Reason::PodGone,
+                    format!("pod {} was deleted before it could be recorded", target.pod),
+                );
+                continue;
+            };
+            if request.stop {
+                fail(target, Reason::Stopped, "stopped before anything was recorded");
+                continue;
+            }
+            if !pod.connected {
+                let message = format!("the sidecar of pod {} isn't connected to the operator", pod.name);
+                if now.duration_since(request.created) > CONNECT_PATIENCE {
+                    fail(target, Reason::SidecarLost, format!("{message} after {CONNECT_PATIENCE:#}"));
+                } else {
+                    wait(target, Reason::WaitingForSidecar, message);
+                    self.again = Some(2 * SOON);
+                }
+                continue;
+            }
+            let look = Action::Look { pod: pod.uid.clone(), containers: pod.containers.clone() };
+            let Some(sight) = pod.sight.as_ref().filter(|sight| now.duration_since(sight.at) < FRESH) else {
+                wait(target, Reason::InProgress, "looking for Node.js processes");
+                self.actions.push(look);
+                self.again = Some(2 * SOON);
+                continue;
+            };
+            match choose_processes(request, pod, &sight.seen.processes) {
+                Ok(processes) => {
+                    let blank = in_pod(&pod.name, &pod.uid);
+                    for (at, process) in processes.iter().take(MAX_PROCESSES).enumerate() {
+                        let mut chosen = blank.clone();
+                        set_process(&mut chosen, process.id, &process.container);
+                        if let Readiness::NotReady(Failure { reason, message }) = &process.readiness {
+                            fail(&mut chosen, super::targets::reason_of(*reason), message.clone());
+                        }
+                        if at == 0 { *target = chosen } else { more.push(chosen) }
+                    }
+                }
+                Err(Unchosen::NotYet(message)) if now.duration_since(request.created) < READY_PATIENCE => {
+                    wait(target, Reason::NotReady, message);
+                    self.actions.push(look);
+                    self.again = Some(SOON);
+                }
+                Err(Unchosen::NotYet(message)) => fail(target, Reason::NotReady, message),
+                Err(Unchosen::Never(reason, message)) => fail(target, reason, message),
+            }
+        }
+        self.targets.extend(more);
+    }
+
+    /// Starts the sessions of targets whose pod is free. One session a pod at a time: processes of a pod
+    /// share a network namespace, and by default the inspector's port.
+    fn start(&mut self, request: &ValidRequest, observed: &Observed, now: Timestamp) {
+        let Candidates::Pods(pods) = &observed.candidates else { return };
+        for at in 0..self.targets.len() {
+            let active_in = |pod: &str| {
+                self.targets.iter().find(|other| {
+                    other.pod_uid == pod && !other.phase.is_over() && other.phase != TargetPhase::Pending
+                })
+            };
+            let target = &self.targets[at];
+            let Some(key) = session_key(&request.uid, target) else { continue };
+            if target.phase != TargetPhase::Pending || now >= request.deadline {
+                continue;
+            }
+            let pod = pods.iter().find(|pod| pod.uid == key.pod);
+            let container = pod.and_then(|pod| {
+                pod.containers.iter().find(|container| Some(&container.name) == target.container.as_ref())
+            });
+            let sibling = active_in(&target.pod_uid).map(|other| other.pid.unwrap_or_default());
+            let target = &mut self.targets[at];
+            if request.stop {
+                fail(target, Reason::Stopped, "stopped before anything was recorded");
+            } else if let (Some(pod), Some(container)) = (pod, container) {
+                if let Some(other) = &pod.recorded_by {
+                    let message = format!("pod {} is being recorded by ProfileRequest {other}", pod.name);
+                    if request.concurrency == Concurrency::Refuse {
+                        fail(target, Reason::TargetBusy, message);
+                    } else {
+                        wait(target, Reason::TargetBusy, message);
+                        self.again = Some(2 * SOON);
+                    }
+                } else if let Some(pid) = sibling {
+                    wait(
+                        target,
+                        Reason::TargetBusy,
+                        format!("waits until process {pid} of the pod is recorded"),
+                    );
+                } else if !pod.connected {
+                    wait(
+                        target,
+                        Reason::WaitingForSidecar,
+                        format!("the sidecar of pod {} isn't connected", pod.name),
+                    );
+                } else {
+                    target.phase = TargetPhase::Attaching;
+                    target.reason = None;
+                    target.message = None;
+                    self.actions.push(Action::Start { target: at, key, container: container.clone() });
+                }
+            } else {
+                fail(
+                    target,
+                    Reason::PodGone,
+                    format!("pod {} or its container ended before it was recorded", target.pod),
+                );
+            }
+        }
+    }
+
+    /// Follows the sessions under way.
+    fn follow(&mut self, request: &ValidRequest, observed: &Observed, now: Timestamp) {
+        for target in &mut self.targets {
+            if target.phase.is_over() || target.phase == TargetPhase::Pending {
+                continue;
+            }
+            let Some(key) = session_key(&request.uid, target) else { continue };
+            match observed.sessions.get(&key).map(|report| &report.phase) {
+                Some(SessionPhase::Published { artifact, .. }) => {
+                    if !observed.collections.contains_key(&key) {
+                        let uploaded = Box::new(artifact.clone());
+                        self.actions.push(Action::Collect { key, pod_name: target.pod.clone(), uploaded });
+                    }
+                }
+                Some(SessionPhase::Attaching | SessionPhase::Recording { .. }) if request.stop => {
+                    self.actions.push(Action::Stop { pod: key.pod, keep: true });
+                }
+                Some(_) => {}
+                None => {
+                    if let Some((reason, message)) = lost(request, observed, &key, target, now) {
+                        fail(target, reason, message);
+                    }
+                    self.again = Some(2 * SOON);
+                }
+            }
+        }
+        for (key, wanted) in &observed.parts_wanted {
+            let target =
+                self.targets.iter().find(|target| session_key(&request.uid, target).as_ref() == Some(key));
+            if let Some(target) = target.filter(|target| !target.phase.is_over()) {
+                let pod_name = target.pod.clone();
+                self.actions.push(Action::Grant { key: key.clone(), pod_name, wanted: wanted.clone() });
+            }
+        }
+    }
+
+    /// Ends at the deadline what has not ended by itself.
+    fn keep_deadline(&mut self, request: &ValidRequest, now: Timestamp) {
+        let left = request.deadline.duration_since(now);
+        if left > SignedDuration::ZERO {
+            let left = left.unsigned_abs();
+            self.again = Some(self.again.unwrap_or(LATER).min(left));
+            return;
+        }
+        for target in &mut self.targets {
+            let pod = PodUid(target.pod_uid.clone());
+            match target.phase {
+                TargetPhase::Pending => {
+                    let waited = target.reason.map_or_else(String::new, |reason| {
+                        format!(" Until then ({reason}): {}", target.message.as_deref().unwrap_or_default())
+                    });
+                    fail(target, Reason::DeadlineExceeded, format!("activeDeadline has passed.{waited}"));
+                }
+                TargetPhase::Attaching | TargetPhase::Recording | TargetPhase::Uploading => {
+                    // The sidecar knows the deadline too, and keeps what it has. What is published by now is
+                    // still being collected for a while.
+                    let grace = if target.recorded.is_some() { DELETION_PATIENCE } else { DEADLINE_GRACE };
+                    if now > request.deadline + grace {
+                        self.actions.push(Action::Stop { pod, keep: false });
+                        let phase = format!("{:?}", target.phase).to_lowercase();
+                        fail(
+                            target,
+                            Reason::DeadlineExceeded,
+                            format!("activeDeadline has passed while {phase}"),
+                        );
+                    } else {
+                        self.again = Some(SOON);
+                    }
+                }
+                TargetPhase::Stored | TargetPhase::Succeeded | TargetPhase::Failed => {}
+            }
+        }
+    }
+
+    fn analyse(&mut self, observed: &Observed) {
+        let stored: Vec<_> =
+            self.targets.iter().filter(|target| target.phase == TargetPhase::Stored).collect();
+        if !stored.is_empty() && observed.analysis.is_none() {
+            let artifacts = stored.iter().flat_map(|target| target.artifacts.clone()).collect();
+            self.actions.push(Action::Analyse(artifacts));
+        }
+        if stored.is_empty()
+            || matches!(observed.analysis, Some(AnalysisState::Done(_) | AnalysisState::Failed(_)))
+        {
+            for target in &mut self.targets {
+                if target.phase == TargetPhase::Stored {
+                    target.phase = TargetPhase::Succeeded;
+                }
+            }
+        }
+    }
+}
+
+/// Why a session that should be there is not, once that is certain.
+fn lost(
+    request: &ValidRequest,
+    observed: &Observed,
+    key: &SessionKey,
+    target: &TargetStatus,
+    now: Timestamp,
+) -> Option<(Reason, String)> {
+    let pod = observed.chosen.get(&key.pod)?;
+    let missed = now.duration_since(*observed.missed_since.get(key)?);
+    let name = &target.pod;
+    if !pod.alive {
+        return Some((Reason::PodGone, format!("pod {name} was deleted while it was recorded")));
+    }
+    if pod.connected && missed > REPORT_PATIENCE {
+        let message =
+            format!("the sidecar of pod {name} no longer knows of the recording: it was started anew");
+        return Some((Reason::SidecarRestarted, message));
+    }
+    let window = SignedDuration::try_from(request.duration).unwrap_or(SignedDuration::MAX);
+    let patience = window.saturating_add(CONNECT_PATIENCE);
+    (!pod.connected && missed > patience).then(|| {
+        (Reason::SidecarLost, format!("the sidecar of pod {name} did not come back within {patience:#}"))
+    })
+}
+
+fn sorted<V>(map: &std::collections::HashMap<SessionKey, V>) -> impl Iterator<Item = (&SessionKey, &V)> {
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    entries.into_iter()
+}
+
+/// Chooses pods: ready ones first, then those whose sidecar is connected, then as `pick` says.
+fn choose<'a>(request: &ValidRequest, pods: &'a [PodFacts]) -> Result<Vec<&'a PodFacts>, (Reason, String)> {
+    let what = request.target.display();
+    if pods.is_empty() {
+        return Err((Reason::NoPods, format!("{what} has no pods")));
+    }
+    let injected: Vec<_> = pods.iter().filter(|pod| pod.injected).collect();
+    if injected.is_empty() {
+        let left_alone = pods.iter().find_map(|pod| pod.not_injected.as_ref().map(|why| (&pod.name, why)));
+        return Err((
+            Reason::NotInjected,
+            match left_alone {
+                Some((pod, why)) => {
+                    format!("pod {pod} was left without a sidecar: {why}. See docs/injection.md")
+                }
+                None => format!(
+                    "no pod of {what} has a sidecar. Run: kubectl label namespace {} {}=enabled, then restart the workload",
+                    request.namespace,
+                    pitwall_crds::names::INJECT_LABEL
+                ),
+            },
+        ));
+    }
+    let mut running: Vec<_> = injected.into_iter().filter(|pod| pod.running).collect();
+    if running.is_empty() {
+        return Err((Reason::NoPodReady, format!("no pod of {what} that has a sidecar runs yet")));
+    }
+    let age = |pod: &PodFacts| pod.ready_since.unwrap_or(pod.created);
+    match request.pick {
+        PodPick::Oldest => running.sort_by_key(|pod| (age(pod), pod.name.clone())),
+        PodPick::Newest => running.sort_by_key(|pod| (std::cmp::Reverse(age(pod)), pod.name.clone())),
+        // Random, and yet the same at every look: seeded with the request's uid.
+        PodPick::Random => running.sort_by_key(|pod| mix(&request.uid.0, &pod.uid.0)),
+    }
+    running.sort_by_key(|pod| (pod.ready_since.is_none(), !pod.connected));
+    running.truncate(request.limit);
+    Ok(running)
+}
+
+/// FNV-1a over both texts: spreads, and needs no state.
+fn mix(seed: &str, text: &str) -> u64 {
+    let bytes = seed.bytes().chain([0]).chain(text.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+enum Unchosen {
+    NotYet(String),
+    Never(Reason, String),
+}
+
+/// Chooses the processes of a pod: those of the named container, or of the only one that runs Node.
+fn choose_processes<'a>(
+    request: &ValidRequest,
+    pod: &PodFacts,
+    processes: &'a [Process],
+) -> Result<Vec<&'a Process>, Unchosen> {
+    let names = pod.container_names.join(", ");
+    let chosen: Vec<_> = match &request.container {
+        Some(container) if !pod.container_names.contains(container) => {
+            let message = format!("pod {} has no container {container}; it has {names}", pod.name);
+            return Err(Unchosen::Never(Reason::ContainerNotFound, message));
+        }
+        Some(container) => processes.iter().filter(|process| process.container == *container).collect(),
+        None => processes.iter().collect(),
+    };
+    let Some(first) = chosen.first() else {
+        let place = request
+            .container
+            .as_ref()
+            .map_or(format!("containers {names}"), |name| format!("container {name}"));
+        let message = format!("no process in {place} of pod {} is Node.js", pod.name);
+        return Err(Unchosen::Never(Reason::NoNodeProcess, message));
+    };
+    if chosen.iter().any(|process| process.container != first.container) {
+        let mut running: Vec<_> = chosen.iter().map(|process| process.container.as_str()).collect();
+        running.sort_unstable();
+        running.dedup();
+        let message = format!("several containers of pod {} run Node.js: {}", pod.name, running.join(", "));
+        return Err(Unchosen::Never(Reason::SeveralContainers, message));
+    }
+    for process in &chosen {
+        if let Readiness::NotReady(Failure { reason: FailureReason::NotReady, message }) = &process.readiness
+        {
+            return Err(Unchosen::NotYet(message.clone()));
+        }
+    }
+    Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests;

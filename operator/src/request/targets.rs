@@ -1,0 +1,190 @@
+//! The targets of a request, brought up to date with what their sidecars reported. Pure.
+
+use super::{observe::Observed, work::CollectionState};
+use crate::channel::{PodUid, SessionKey};
+use pitwall_crds::{AttachStatus, Duration, InspectorOpener, Reason, StallStatus, TargetPhase, TargetStatus};
+use pitwall_protocol::{EarlyEnd, FailureReason, ProcessId, SessionPhase, SessionReport};
+
+/// The session of a target, once its process was chosen.
+pub fn session_key(request: &pitwall_protocol::RequestUid, target: &TargetStatus) -> Option<SessionKey> {
+    let process = ProcessId {
+        pid: u32::try_from(target.pid?).ok()?,
+        start_ticks: u64::try_from(target.process_start_ticks?).ok()?,
+    };
+    Some(SessionKey { request: request.clone(), pod: PodUid(target.pod_uid.clone()), process })
+}
+
+/// A target in a pod that was chosen, its process not known yet.
+pub fn in_pod(name: &str, uid: &PodUid) -> TargetStatus {
+    TargetStatus {
+        pod: name.to_owned(),
+        pod_uid: uid.0.clone(),
+        container: None,
+        pid: None,
+        process_start_ticks: None,
+        node_version: None,
+        thread: None,
+        phase: TargetPhase::Pending,
+        progress: None,
+        reason: None,
+        message: None,
+        attach: None,
+        stall: None,
+        recorded: None,
+        artifacts: Vec::new(),
+    }
+}
+
+/// Fails a target for good.
+pub fn fail(target: &mut TargetStatus, reason: Reason, message: impl Into<String>) {
+    target.phase = TargetPhase::Failed;
+    wait(target, reason, message);
+}
+
+/// Says what a target waits for.
+pub fn wait(target: &mut TargetStatus, reason: Reason, message: impl Into<String>) {
+    target.reason = Some(reason);
+    target.message = Some(bounded(message.into()));
+    target.progress = None;
+}
+
+/// At most 1,024 characters: a sidecar's words may be an app's.
+fn bounded(text: String) -> String {
+    if text.chars().count() <= 1024 { text } else { text.chars().take(1023).chain(['…']).collect() }
+}
+
+/// Brings every target up to date with its session's report and its upload's collection. Sessions that no
+/// target knows (the operator ended between starting them and writing it down) become targets.
+pub fn fold(
+    request: &pitwall_protocol::RequestUid,
+    mut targets: Vec<TargetStatus>,
+    observed: &Observed,
+    pod_name: impl Fn(&PodUid) -> Option<String>,
+) -> Vec<TargetStatus> {
+    let known: Vec<_> = targets.iter().filter_map(|target| session_key(request, target)).collect();
+    let mut unknown: Vec<_> = observed.sessions.keys().filter(|key| !known.contains(key)).collect();
+    unknown.sort();
+    for key in unknown {
+        let mut adopted = in_pod(&pod_name(&key.pod).unwrap_or_default(), &key.pod);
+        set_process(&mut adopted, key.process, &observed.sessions[key].container);
+        // It takes the place of the target that waits in that pod for a process.
+        match targets.iter_mut().find(|target| target.pod_uid == key.pod.0 && target.pid.is_none()) {
+            Some(waiting) => *waiting = TargetStatus { pod: waiting.pod.clone(), ..adopted },
+            None => targets.push(adopted),
+        }
+    }
+    for target in &mut targets {
+        if target.phase.is_over() {
+            continue;
+        }
+        let Some(key) = session_key(request, target) else { continue };
+        if let Some(report) = observed.sessions.get(&key) {
+            follow(target, report);
+        }
+        match observed.collections.get(&key) {
+            Some(CollectionState::Stored(artifact)) => {
+                target.phase = TargetPhase::Stored;
+                target.progress = None;
+                target.artifacts = vec![artifact.clone()];
+            }
+            Some(CollectionState::Failed(reason, message)) => fail(target, *reason, message.clone()),
+            Some(CollectionState::Running) | None => {}
+        }
+    }
+    targets
+}
+
+/// The process that a target is.
+pub fn set_process(target: &mut TargetStatus, process: ProcessId, container: &str) {
+    target.container = Some(container.to_owned());
+    target.pid = Some(i64::from(process.pid));
+    target.process_start_ticks = i64::try_from(process.start_ticks).ok();
+    target.thread = Some("main".to_owned());
+}
+
+fn follow(target: &mut TargetStatus, report: &SessionReport) {
+    let SessionReport { request: _, process: _, container: _, phase, node_version, attach, stall } = report;
+    if let Some(version) = node_version {
+        // The app's own word: shown, and bounded.
+        target.node_version = Some(version.chars().take(32).collect());
+    }
+    if let Some(attach) = attach {
+        target.attach = Some(AttachStatus {
+            opened_by: InspectorOpener::Pitwall,
+            closed: attach.closed,
+            took: Duration::from_micros(attach.attach_us),
+        });
+    }
+    let micros = |us: u64| (us > 0).then(|| Duration::from_micros(us));
+    if stall.start_us > 0 || stall.stop_us > 0 {
+        target.stall = Some(StallStatus { start: micros(stall.start_us), stop: micros(stall.stop_us) });
+    }
+    target.reason = None;
+    target.message = None;
+    match phase {
+        SessionPhase::Attaching => {
+            target.phase = TargetPhase::Attaching;
+            target.progress = None;
+        }
+        SessionPhase::Recording { elapsed_ms, duration_ms } => {
+            target.phase = TargetPhase::Recording;
+            let seconds = |ms: u64| ms / 1000;
+            target.progress = Some(format!("{}s of {}s", seconds(*elapsed_ms), seconds(*duration_ms)));
+        }
+        SessionPhase::Collecting => {
+            target.phase = TargetPhase::Uploading;
+            target.progress = None;
+        }
+        SessionPhase::Uploading { sent_bytes, bytes } => {
+            target.phase = TargetPhase::Uploading;
+            target.progress = Some(format!("{} of {} KiB", sent_bytes / 1024, bytes / 1024));
+        }
+        SessionPhase::Published { ended_early, recorded_ms, .. } => {
+            target.phase = TargetPhase::Uploading;
+            target.progress = None;
+            target.recorded = Some(Duration::from_millis(*recorded_ms));
+            let (reason, message) = match ended_early {
+                None => return,
+                Some(EarlyEnd::Stopped) => (Reason::Stopped, "the recording was stopped and kept"),
+                Some(EarlyEnd::ProcessExiting) => (
+                    Reason::ProcessExiting,
+                    "the process began to exit; what was recorded until then is kept",
+                ),
+                Some(EarlyEnd::Deadline) => {
+                    (Reason::EndedAtDeadline, "the deadline came; what was recorded until then is kept")
+                }
+                Some(EarlyEnd::Unknown) => {
+                    (Reason::Stopped, "the recording ended before its time and is kept")
+                }
+            };
+            target.reason = Some(reason);
+            target.message = Some(message.to_owned());
+        }
+        SessionPhase::Failed(failure) => fail(target, reason_of(failure.reason), failure.message.clone()),
+        SessionPhase::Discarded => fail(target, Reason::Discarded, "the recording was thrown away as asked"),
+    }
+}
+
+/// The reason in status of a sidecar's failure. Same words on both sides, but for what only one side knows.
+pub fn reason_of(reason: FailureReason) -> Reason {
+    match reason {
+        FailureReason::ProcessGone => Reason::ProcessGone,
+        FailureReason::NotNode => Reason::NotNode,
+        FailureReason::ExecutableUnreadable => Reason::ExecutableUnreadable,
+        FailureReason::NotReady => Reason::NotReady,
+        FailureReason::InspectorDisabled => Reason::InspectorDisabled,
+        FailureReason::InspectorAlreadyOpen => Reason::InspectorAlreadyOpen,
+        FailureReason::PortTaken => Reason::PortTaken,
+        FailureReason::InspectorDidNotOpen => Reason::InspectorDidNotOpen,
+        FailureReason::WrongProcess => Reason::WrongProcess,
+        FailureReason::InspectorFailed | FailureReason::Unknown => Reason::InspectorFailed,
+        FailureReason::ProfilerFailed => Reason::ProfilerFailed,
+        FailureReason::ProcessExited => Reason::ProcessExited,
+        FailureReason::Busy => Reason::TargetBusy,
+        FailureReason::SidecarRestarted => Reason::SidecarRestarted,
+        FailureReason::SpoolFailed => Reason::SpoolFailed,
+        FailureReason::UploadFailed => Reason::UploadFailed,
+        FailureReason::DeadlineExceeded => Reason::DeadlineExceeded,
+        FailureReason::Unsupported => Reason::UnsupportedBySidecar,
+    }
+}

@@ -1,0 +1,163 @@
+//! A `ProfileRequest` as the later steps want it: parsed once, nothing optional that has a default.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::core::Selector;
+use pitwall_crds::{
+    Concurrency, CpuSettings, Format, Output, PodChoice, PodPick, ProfileRequest, ProfileRequestSpec,
+    ProfileRequestStatus, ProfileType, Target, Threads, WorkloadRef, names::FINALIZER,
+};
+use pitwall_protocol::{Recording, RequestUid};
+use std::time::Duration;
+
+/// A request that can be carried out.
+#[derive(Clone, Debug)]
+pub struct ValidRequest {
+    /// Its uid.
+    pub uid: RequestUid,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The generation of its spec.
+    pub generation: Option<i64>,
+    /// Whether the finalizer is on it.
+    pub has_finalizer: bool,
+    /// When its deletion was asked for.
+    pub deleted: Option<Timestamp>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it must have ended.
+    pub deadline: Timestamp,
+    /// Which pods.
+    pub target: TargetRef,
+    /// The container that was named.
+    pub container: Option<String>,
+    /// How many pods.
+    pub limit: usize,
+    /// Which of them.
+    pub pick: PodPick,
+    /// What to record.
+    pub recording: Recording,
+    /// The type, as it is written.
+    pub profile_type: ProfileType,
+    /// The window.
+    pub duration: Duration,
+    /// What happens when a target is busy.
+    pub concurrency: Concurrency,
+    /// Whether to stop and keep.
+    pub stop: bool,
+    /// How long to keep the finished request.
+    pub ttl: Option<SignedDuration>,
+    /// The status as it is stored.
+    pub previous: ProfileRequestStatus,
+}
+
+/// Which pods a request is about.
+#[derive(Clone, Debug)]
+pub enum TargetRef {
+    /// The pods of a workload.
+    Workload(WorkloadRef),
+    /// One pod.
+    Pod(String),
+    /// The pods with these labels.
+    Selector(Selector),
+}
+
+impl TargetRef {
+    /// In short, for columns: `deploy/checkout`, `pod/x`, `app=checkout`.
+    pub fn display(&self) -> String {
+        match self {
+            Self::Workload(WorkloadRef { kind, name }) => format!("{}/{name}", kind.short()),
+            Self::Pod(name) => format!("pod/{name}"),
+            Self::Selector(selector) => selector.to_string().chars().take(100).collect(),
+        }
+    }
+
+    /// The workload's place in artifact keys.
+    pub fn folder_name(&self) -> &str {
+        match self {
+            Self::Workload(workload) => &workload.name,
+            Self::Pod(name) => name,
+            Self::Selector(_) => "selected",
+        }
+    }
+}
+
+/// What the schema should have refused: the CRD in the cluster is not the operator's.
+#[derive(Debug, thiserror::Error)]
+#[error("spec.{field} can't be carried out: {why}. Is the CRD in the cluster of this operator's version?")]
+pub struct Invalid {
+    field: &'static str,
+    why: &'static str,
+}
+
+/// Checks what the schema promises, and parses it.
+pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
+    // Without `..`: a new field must find its place here.
+    let ProfileRequestSpec {
+        target,
+        r#type,
+        duration,
+        cpu: CpuSettings { sampling_interval },
+        concurrency,
+        output: Output { formats },
+        stop,
+        active_deadline,
+        ttl_after_finished,
+    } = request.spec.clone();
+    let Target { workload, pod_name, selector, container, threads: Threads::Main, pods } = target;
+    let PodChoice { limit, pick } = pods;
+    let invalid = |field, why| Invalid { field, why };
+
+    let target = match (workload, pod_name, selector) {
+        (Some(workload), None, None) => TargetRef::Workload(workload),
+        (None, Some(name), None) => TargetRef::Pod(name),
+        (None, None, Some(selector)) if !selector.is_empty() => TargetRef::Selector(selector.to_selector()),
+        _ => return Err(invalid("target", "exactly one of workload, podName and selector must be given")),
+    };
+    if formats != [Format::Native] {
+        return Err(invalid("output.formats", "only Native is made"));
+    }
+    let recording = match r#type {
+        ProfileType::Cpu => Recording::Cpu {
+            sampling_interval_us: u32::try_from(sampling_interval.as_std().as_micros())
+                .map_err(|_| invalid("cpu.samplingInterval", "it is too long"))?,
+        },
+    };
+    let metadata = &request.metadata;
+    let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let signed = |duration: pitwall_crds::Duration, field| {
+        SignedDuration::try_from(duration.as_std()).map_err(|_| invalid(field, "it is too long"))
+    };
+    let deadline = created
+        .checked_add(signed(active_deadline, "activeDeadline")?)
+        .map_err(|_| invalid("activeDeadline", "it is too long"))?;
+    Ok(ValidRequest {
+        uid: RequestUid(metadata.uid.clone().unwrap_or_default()),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        generation: metadata.generation,
+        has_finalizer: metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER),
+        deleted: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        created,
+        deadline,
+        target,
+        container,
+        limit: usize::try_from(limit).unwrap_or(1).clamp(1, 32),
+        pick,
+        recording,
+        profile_type: r#type,
+        duration: duration.as_std(),
+        concurrency,
+        stop,
+        ttl: ttl_after_finished.map(|ttl| signed(ttl, "ttlAfterFinished")).transpose()?,
+        previous: request.status.clone().unwrap_or_default(),
+    })
+}
+
+impl ValidRequest {
+    /// Whether the stored status says that the request has ended.
+    pub fn is_finished(&self) -> bool {
+        self.previous.conditions.iter().any(|c| c.type_ == "Finished" && c.status == "True")
+    }
+}
