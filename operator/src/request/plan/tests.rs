@@ -186,7 +186,7 @@ fn what_may_still_come_is_waited_for_and_no_longer_than_the_deadline() {
     for (pod, waits_for, in_the_end) in [
         (starting, Reason::NoPodReady, Reason::NoPodReady),
         (away, Reason::WaitingForSidecar, Reason::SidecarLost),
-        (young, Reason::NotReady, Reason::NotReady),
+        (young, Reason::NotReady, Reason::DeadlineExceeded),
         (busy, Reason::TargetBusy, Reason::DeadlineExceeded),
     ] {
         let request = request(|_| {});
