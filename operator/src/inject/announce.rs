@@ -16,10 +16,9 @@ use kube::{
     Api, Client,
     api::PostParams,
     core::PartialObjectMeta,
-    runtime::{WatchStreamExt as _, watcher},
+    runtime::{WatchStreamExt as _, events::Reporter, watcher},
 };
-use pitwall_crds::names::{FIELD_MANAGER, NOT_INJECTED};
-use tokio_util::sync::CancellationToken;
+use pitwall_crds::names::NOT_INJECTED;
 
 use super::reason::Reason;
 
@@ -28,33 +27,26 @@ const NEWS: SignedDuration = SignedDuration::from_hours(1);
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Makes a Warning Event of reason `NotInjected` on each pod that was left alone, until `shutdown`. For the
-/// leader; `instance` is its pod's name.
+/// Makes a Warning Event of reason `NotInjected` on each pod that was left alone, for as long as it is
+/// polled. For the leader.
 ///
 /// The Event's name is made from the pod's uid, so that a pod has one, however often it is seen and
 /// whoever leads. What fails three times is dropped: the pod's annotation says the same.
-pub async fn announce_left_alone(client: Client, instance: &str, shutdown: CancellationToken) {
+pub async fn announce_left_alone(client: Client, reporter: Reporter) {
     let config = watcher::Config::default().labels(NOT_INJECTED);
     let pods = watcher(Api::<PartialObjectMeta<Pod>>::all(client.clone()), config);
     let mut pods = pin!(pods.default_backoff().applied_objects());
-    loop {
-        let next = tokio::select! {
-            () = shutdown.cancelled() => return,
-            next = pods.next() => next,
-        };
+    while let Some(next) = pods.next().await {
         match next {
-            Some(Ok(pod)) => {
+            Ok(pod) => {
                 #[expect(clippy::disallowed_methods, reason = "the IO loop reads the clock")]
                 let now = Timestamp::now();
-                if let Some(event) = event(&pod, instance, now) {
-                    tokio::select! {
-                        () = shutdown.cancelled() => return,
-                        () = publish(&client, &event) => {}
-                    }
+                if let Some(event) = event(&pod, &reporter, now) {
+                    publish(&client, &event).await;
                 }
             }
-            Some(Err(error)) => tracing::warn!(%error, "watching for pods that were left alone"),
-            None => return,
+            // The watcher begins again by itself, with backoff.
+            Err(error) => tracing::warn!(%error, "watching for pods that were left alone"),
         }
     }
 }
@@ -76,7 +68,7 @@ async fn publish(client: &Client, event: &Event) {
 }
 
 /// The Event for the pod, if there is news. Pure.
-fn event(pod: &PartialObjectMeta<Pod>, instance: &str, now: Timestamp) -> Option<Event> {
+fn event(pod: &PartialObjectMeta<Pod>, reporter: &Reporter, now: Timestamp) -> Option<Event> {
     let pod = &pod.metadata;
     let (name, namespace, uid) = (pod.name.as_ref()?, pod.namespace.as_ref()?, pod.uid.as_ref()?);
     let created = pod.creation_timestamp.as_ref()?.0;
@@ -104,8 +96,8 @@ fn event(pod: &PartialObjectMeta<Pod>, instance: &str, now: Timestamp) -> Option
             uid: Some(uid.clone()),
             ..ObjectReference::default()
         }),
-        reporting_controller: Some(FIELD_MANAGER.to_owned()),
-        reporting_instance: Some(instance.to_owned()),
+        reporting_controller: Some(reporter.controller.clone()),
+        reporting_instance: reporter.instance.clone(),
         ..Event::default()
     })
 }
@@ -120,6 +112,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    fn reporter() -> Reporter {
+        Reporter {
+            controller: "pitwall.dev/operator".to_owned(),
+            instance: Some("pitwall-operator-0".to_owned()),
+        }
+    }
 
     fn at(written: &str) -> Timestamp {
         written.parse().unwrap()
@@ -139,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_pod_left_alone_gets_an_event_that_says_what_to_do() {
-        let event = event(&pod(json!({})), "pitwall-operator-0", at("2026-01-01T00:00:05Z")).unwrap();
+        let event = event(&pod(json!({})), &reporter(), at("2026-01-01T00:00:05Z")).unwrap();
         assert_eq!(event.metadata.name.as_deref(), Some("checkout-1.pitwall-c0ffee"));
         assert_eq!(event.reason.as_deref(), Some("NotInjected"));
         assert_eq!(event.type_.as_deref(), Some("Warning"));
@@ -158,17 +157,17 @@ mod tests {
             (pod(json!({ "labels": { "pitwall.dev/not-injected": "BecauseISaySo" } })), now),
             (pod(json!({ "labels": null })), now),
         ] {
-            assert_eq!(event(&pod, "operator", now), None);
+            assert_eq!(event(&pod, &reporter(), now), None);
         }
-        assert!(event(&pod(json!({})), "operator", now).is_some());
+        assert!(event(&pod(json!({})), &reporter(), now).is_some());
     }
 
     #[test]
     fn the_name_of_an_event_is_valid_whatever_the_pods_is() {
         let name = format!("{}-{}", "a".repeat(199), "b".repeat(50));
         let uid = "0b1f9b1e-0c5e-4f6c-9d55-3a1d0e7b2c11";
-        let event =
-            event(&pod(json!({ "name": name, "uid": uid })), "x", at("2026-01-01T00:00:05Z")).unwrap();
+        let event = event(&pod(json!({ "name": name, "uid": uid })), &reporter(), at("2026-01-01T00:00:05Z"))
+            .unwrap();
         let name = event.metadata.name.unwrap();
         assert!(name.len() <= 253 && !name.contains("-.") && !name.contains(".."), "{name}");
     }

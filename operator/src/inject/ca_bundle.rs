@@ -16,55 +16,43 @@ use kube::{
 };
 use pitwall_crds::names::FIELD_MANAGER;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// Why [`keep_ca_bundle`] ended.
-#[derive(Debug, thiserror::Error)]
-pub enum KeepCaBundleError {
-    /// Whoever makes certificates is gone.
-    #[error("keeping the webhook's caBundle: nobody makes certificates any more")]
-    NoAuthority,
-}
+/// The chart's `MutatingWebhookConfiguration`.
+const CONFIGURATION: &str = "pitwall";
 
-/// Keeps each `caBundle` of the configuration named `configuration` equal to `ca` (PEM), until `shutdown`.
+/// Keeps each `caBundle` of the webhook's configuration equal to `ca` (PEM), for as long as it is polled.
 /// For the leader.
 ///
 /// Looks at what the API server has whenever it or `ca` changes. What fails is tried again after half a
 /// second, then twice as long each time, at most 30 s. A configuration that isn't there is waited for.
-pub async fn keep_ca_bundle(
-    client: Client,
-    configuration: &str,
-    mut ca: watch::Receiver<String>,
-    shutdown: CancellationToken,
-) -> Result<(), KeepCaBundleError> {
+pub async fn keep_ca_bundle(client: Client, mut ca: watch::Receiver<String>) {
     let api = Api::<MutatingWebhookConfiguration>::all(client);
-    let config = watcher::Config::default().fields(&format!("metadata.name={configuration}"));
+    let config = watcher::Config::default().fields(&format!("metadata.name={CONFIGURATION}"));
     let mut seen = pin!(watcher(api.clone(), config).default_backoff().applied_objects());
     let mut current: Option<MutatingWebhookConfiguration> = None;
     let mut retry: Option<Duration> = None;
+    let mut ca_may_change = true;
     loop {
-        let wait = async {
+        let pause = async {
             match retry {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            changed = ca.changed() => changed.map_err(|_| KeepCaBundleError::NoAuthority)?,
-            next = seen.next() => match next {
-                Some(Ok(configuration)) => current = Some(configuration),
+            changed = ca.changed(), if ca_may_change => ca_may_change = changed.is_ok(),
+            Some(next) = seen.next() => match next {
+                Ok(configuration) => current = Some(configuration),
                 // The watcher begins again by itself, with backoff.
-                Some(Err(error)) => {
-                    tracing::warn!(configuration, %error, "watching the webhook's configuration");
+                Err(error) => {
+                    tracing::warn!(%error, "watching the MutatingWebhookConfiguration {CONFIGURATION}");
                     continue;
                 }
-                None => return Ok(()),
             },
-            () = wait => {}
+            () = pause => {}
         }
         let bundle = ca.borrow_and_update().clone();
         let Some(patch) = current.as_ref().and_then(|current| correction(current, &bundle)) else {
@@ -72,15 +60,15 @@ pub async fn keep_ca_bundle(
             continue;
         };
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        match api.patch(configuration, &params, &ApiPatch::Json::<()>(patch)).await {
+        match api.patch(CONFIGURATION, &params, &ApiPatch::Json::<()>(patch)).await {
             Ok(patched) => {
-                tracing::info!(configuration, "the webhook's caBundle is the operator's");
+                tracing::info!("the webhook's caBundle is now the operator's");
                 current = Some(patched);
                 retry = None;
             }
             Err(error) => {
                 let pause = retry.map_or(FIRST_RETRY, |last| (last * 2).min(LAST_RETRY));
-                tracing::warn!(configuration, %error, ?pause, "setting the webhook's caBundle; trying again");
+                tracing::warn!(%error, ?pause, "could not set the webhook's caBundle; trying again");
                 retry = Some(pause);
             }
         }

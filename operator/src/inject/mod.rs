@@ -22,7 +22,7 @@ mod serve;
 mod settings;
 
 pub use announce::announce_left_alone;
-pub use ca_bundle::{KeepCaBundleError, keep_ca_bundle};
+pub use ca_bundle::keep_ca_bundle;
 pub use decide::{AskedBy, Candidate, Decision, Identity, decide};
 pub use namespace::{NamespaceRules, PodSecurity};
 pub use patch::{injection, left_alone};

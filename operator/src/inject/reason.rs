@@ -3,6 +3,7 @@
 macro_rules! reasons {
     ($($name:ident: $seen:literal, $advice:literal;)+) => {
         /// Why a pod was left alone: the value of the label and annotation `pitwall.dev/not-injected`.
+        #[expect(clippy::doc_markdown, reason = "the sentences are also for a terminal")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason { $(#[doc = $seen] $name,)+ }
 

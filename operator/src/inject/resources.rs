@@ -134,7 +134,7 @@ fn request_of(container: &Container, name: &str) -> Option<Quantity> {
     read(said.requests.as_ref(), name).or_else(|| read(said.limits.as_ref(), name))
 }
 
-/// QoS class Guaranteed, by <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>.
+/// The class Guaranteed of <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>.
 fn is_guaranteed(pod: &PodSpec) -> bool {
     let nothing = Quantity::bytes(0);
     pod.containers.iter().chain(pod.init_containers.iter().flatten()).all(|container| {
@@ -145,7 +145,7 @@ fn is_guaranteed(pod: &PodSpec) -> bool {
     })
 }
 
-/// QoS class `BestEffort`: nothing said of CPU or memory.
+/// The class `BestEffort`: nothing said of CPU or memory.
 fn is_best_effort(pod: &PodSpec) -> bool {
     pod.containers
         .iter()

@@ -48,9 +48,9 @@ struct Webhook {
 /// `/readyz`. `ca` is the PEM bundle that sidecars shall trust; the webhook is ready once there is one.
 pub fn router(
     settings: Settings,
-    own_namespace: String,
     ca: watch::Receiver<String>,
     client: Client,
+    own_namespace: &str,
 ) -> Router {
     Router::new()
         .route(PATH_BY_NAMESPACE, post(async |state, body| answer(state, AskedBy::Namespace, body).await))
@@ -58,7 +58,7 @@ pub fn router(
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
-        .with_state(Arc::new(Webhook { settings, own_namespace, ca, client }))
+        .with_state(Arc::new(Webhook { settings, own_namespace: own_namespace.to_owned(), ca, client }))
 }
 
 async fn ready(State(webhook): State<Arc<Webhook>>) -> (StatusCode, &'static str) {

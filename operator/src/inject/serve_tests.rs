@@ -35,7 +35,7 @@ fn client(api: Api) -> Client {
 
 fn webhook(api: Api, ca: &str) -> Router {
     let (_, ca) = watch::channel(ca.to_owned());
-    router(settings(), "pitwall".to_owned(), ca, client(api))
+    router(settings(), ca, client(api), "pitwall")
 }
 
 async fn post(router: Router, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {

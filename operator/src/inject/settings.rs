@@ -40,7 +40,7 @@ pub struct Settings {
     /// CPU that each sidecar requests
     #[arg(long, default_value = "5m", value_name = "QUANTITY")]
     pub sidecar_cpu_request: Quantity,
-    /// CPU that a sidecar requests and is limited to in a pod of QoS class Guaranteed, which so stays one
+    /// CPU that a sidecar requests and is limited to in a Guaranteed pod, which so stays one
     #[arg(long, default_value = "100m", value_name = "QUANTITY")]
     pub sidecar_guaranteed_cpu: Quantity,
     /// Memory that each sidecar requests
