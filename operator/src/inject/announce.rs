@@ -108,6 +108,7 @@ fn shortened(name: &str) -> &str {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "json!(...) reads best as an argument")]
 mod tests {
     use serde_json::{Value, json};
 

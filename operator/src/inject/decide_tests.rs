@@ -1,5 +1,7 @@
 //! The decision table: a row for each rule of `docs/injection.md`.
 
+#![expect(clippy::needless_pass_by_value, reason = "json!(...) reads best as an argument")]
+
 use serde_json::{Value, json};
 
 use super::{AskedBy, Candidate, Decision, Identity, decide};

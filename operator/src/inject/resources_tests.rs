@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "json!(...) reads best as an argument")]
+
 use serde_json::{Value, json};
 
 use super::*;
