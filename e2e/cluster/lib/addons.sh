@@ -24,7 +24,7 @@ $CLUSTER_DOMAIN:53 in-addr.arpa:53 {
 }
 Y
   printf 'nameserver %s\nsearch svc.%s %s\noptions ndots:5\n' "$NODE_IP" "$CLUSTER_DOMAIN" "$CLUSTER_DOMAIN" >"$CONFIG/resolv.conf"
-  daemon coredns "$COREDNS" -conf "$CONFIG/Corefile"
+  daemon coredns "$KUBERNETES/coredns" -conf "$CONFIG/Corefile"
   ready coredns 30 inside curl -sf --max-time 5 http://127.0.0.1:8181/health
 
   # The kubelet's timeout has to be below the resolution, or metrics-server refuses to start.

@@ -29,7 +29,7 @@ kubernetes_build() {
   local flags="-s -w -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=${minor%%.*} -X $package.gitTreeState=clean"
   go_here build -C "$CLUSTER_DIR/kubernetes" -trimpath -ldflags "$flags" -o "$OUT/kubernetes" . &&
     go_here build -C "$CLUSTER_DIR/kubernetes" -trimpath -ldflags "-s -w" -o "$OUT/pause" ./pause || return
-  for program in etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl loopback volumes; do
+  for program in coredns etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl loopback volumes; do
     ln -s kubernetes "$OUT/$program"
   done
 }
@@ -58,14 +58,12 @@ ensure_binaries() {
   version=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$CLUSTER_DIR/kubernetes/go.mod")
   sources=$(cd "$CLUSTER_DIR/kubernetes" && find . -name '*.go' -o -name 'go.*' | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-12)
   KUBERNETES=$CACHE/kubernetes-$version-$sources
-  COREDNS=$CACHE/coredns-$COREDNS_VERSION/coredns
   METRICS_SERVER=$CACHE/metrics-server-$METRICS_SERVER_VERSION/metrics-server
   HELM=$CACHE/helm-$HELM_VERSION-for-$version/helm
   WEED=$CACHE/seaweedfs-$SEAWEEDFS_VERSION/weed
   build "Kubernetes $version (minutes, the first time)" "$KUBERNETES" kubernetes_build "$version"
-  build "CoreDNS $COREDNS_VERSION" "${COREDNS%/*}" go_install "github.com/coredns/coredns@$COREDNS_VERSION"
   build "metrics-server $METRICS_SERVER_VERSION" "${METRICS_SERVER%/*}" go_install "sigs.k8s.io/metrics-server/cmd/metrics-server@$METRICS_SERVER_VERSION"
   build "Helm $HELM_VERSION" "${HELM%/*}" helm_build "$version"
   build "SeaweedFS $SEAWEEDFS_VERSION" "${WEED%/*}" weed_unpack
-  step "programs: Kubernetes $version, CoreDNS $COREDNS_VERSION, metrics-server $METRICS_SERVER_VERSION, Helm $HELM_VERSION, SeaweedFS $SEAWEEDFS_VERSION"
+  step "programs: Kubernetes $version, metrics-server $METRICS_SERVER_VERSION, Helm $HELM_VERSION, SeaweedFS $SEAWEEDFS_VERSION"
 }

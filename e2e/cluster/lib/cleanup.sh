@@ -59,7 +59,9 @@ remove_strays() {
   for file in /run/containerd/s/*; do
     if [[ -S $file ]] && ! grep -qF "$file" /proc/net/unix; then rm -f "$file"; fi
   done
-  rm -f /var/lib/cni/results/"$NAME"-*
+  for file in "$STATE"/containerd/io.containerd.grpc.v1.cri/sandboxes/*; do
+    rm -f /var/lib/cni/results/*-"${file##*/}"-*
+  done
   # kubelet's socket for device plugins. Where another kubelet runs, it is that one's.
   grep -qF /var/lib/kubelet/device-plugins/kubelet.sock /proc/net/unix || rm -rf /var/lib/kubelet/device-plugins
   rmdir /var/log/containers /var/log/pods /run/containerd/s /run/containerd /var/lib/cni/results /var/lib/cni \
@@ -72,9 +74,9 @@ remove_folders() {
     while read -r checkout; do [[ $checkout != */.run ]] || rm -rf "$checkout"; done <"$STATE/checkouts"
   fi
   rm -rf "$RUN_DIR"
+  remove_strays
   # One file system: should something be mounted in there after all, it is not what is emptied.
   rm -rf --one-file-system "$STATE" "$RUNTIME"
-  remove_strays
   step "folders: $STATE, $RUNTIME and .run removed"
 }
 
