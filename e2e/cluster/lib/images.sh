@@ -117,6 +117,11 @@ make_base() {
   done
 }
 
+# A digest that changes when the layers that are made here would.
+what_base_is_made_of() {
+  { cat /bin/busybox && declare -f pack_layer make_base copy_libraries; } | sha256sum | cut -d' ' -f1
+}
+
 # The images that `up` loads: pause, and the tools, with processes that aren't Node: busybox and a
 # real python3 with its standard library.
 load_own_images() {
@@ -130,7 +135,7 @@ load_own_images() {
     remember_image "$PAUSE_IMAGE" "$made_from"
     rm -rf "$folder"
   fi
-  made_from=$(cat /bin/busybox /usr/bin/python3 "$CLUSTER_DIR/lib/images.sh" | sha256sum | cut -d' ' -f1)
+  made_from=$({ what_base_is_made_of && cat /usr/bin/python3 && declare -f make_tools_layer; } | sha256sum | cut -d' ' -f1)
   if ! image_is "$TOOLS_IMAGE" "pitwall.made-from=$made_from"; then
     make_tools_layer "$made_from"
     import_image "$TOOLS_IMAGE" '{"User":"1000:1000","WorkingDir":"/","Env":["PATH=/usr/local/bin:/usr/bin:/bin"],"Cmd":["sleep","infinity"]}' "$TOOLS_LAYER"
@@ -143,6 +148,7 @@ make_tools_layer() {
   local folder python module
   TOOLS_LAYER=$CACHE/tools-${1:0:12}.tar
   [[ ! -s $TOOLS_LAYER ]] || return 0
+  rm -f "$CACHE"/tools-*.tar
   folder=$(mktemp -d "$STATE/image.XXXXXX")
   make_base "$folder"
   python=$(readlink -f /usr/bin/python3)

@@ -6,10 +6,11 @@ node_base() {
   local major=$1 variable=NODE_$1_VERSION version key folder tar tag=$IMAGE_DOMAIN/node-base:$1
   version=${!variable:-}
   [[ -n $version ]] || fail "making an image with Node $major" "the majors are those in e2e/cluster/versions.env: 18, 20, 22, 24, 26"
-  key=$version-$(cat /bin/busybox "$CLUSTER_DIR"/lib/{,node-}images.sh | sha256sum | cut -c1-12)
+  key=$version-$(what_base_is_made_of | cut -c1-12)
   tar=$CACHE/node-base-$key.tar
   if [[ ! -s $tar.layer ]]; then
     mkdir -p "$CACHE"
+    rm -f "$CACHE/node-base-$version"-*
     fetch_node "$version"
     folder=$(mktemp -d "$CACHE/node-base.XXXXXX")
     make_base "$folder"
