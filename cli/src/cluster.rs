@@ -24,6 +24,7 @@ const LISTED: u32 = 500;
 pub(crate) struct Cluster {
     pub client: Client,
     pub namespace: String,
+    server: String,
 }
 
 /// The kubeconfig's settings for these flags.
@@ -62,7 +63,7 @@ impl Cluster {
         let client = Client::try_from(config).map_err(|error| {
             Failure::cluster(format!("can't use the cluster at {url}: {}", causes(&error)))
         })?;
-        Ok(Self { client, namespace })
+        Ok(Self { client, namespace, server: url.to_string() })
     }
 
     pub(crate) fn requests(&self) -> Api<ProfileRequest> {
@@ -80,7 +81,7 @@ impl Cluster {
         resource: &'static str,
         name: Option<&'a str>,
     ) -> Attempt<'a> {
-        Attempt { verb, resource, name, namespace: Some(&self.namespace) }
+        Attempt { verb, resource, name, namespace: Some(&self.namespace), server: &self.server }
     }
 
     pub(crate) async fn create_request(&self, request: &ProfileRequest) -> Result<ProfileRequest, Failure> {
@@ -111,7 +112,7 @@ impl Cluster {
         let api = if everywhere { Api::all(self.client.clone()) } else { self.requests() };
         let list = api.list(&ListParams::default().limit(LISTED)).await.map_err(|error| {
             let namespace = (!everywhere).then_some(self.namespace.as_str());
-            refusal(&error, Attempt { verb: "list", resource: REQUESTS, name: None, namespace })
+            refusal(&error, Attempt { namespace, ..self.attempt("list", REQUESTS, None) })
         })?;
         Ok(list.items)
     }

@@ -26,7 +26,7 @@ pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
     0  recorded, or done as asked
     1  the request failed; its reason is printed
-    2  wrong usage, or the API refuses the request as invalid
+    2  wrong usage; also a name that isn't there, or a request that the API refuses as invalid
     3  the cluster couldn't be reached, didn't answer, or refused
     4  recorded, but some of the targets failed
     5  a download failed, or its checksum doesn't agree

@@ -43,7 +43,7 @@ pub(crate) async fn follow(
     let later = later(&name, &cluster.namespace);
     let give_up = screen.now() + request.spec.active_deadline.as_std() + GRACE;
     let mut sights = Sights::default();
-    sights.look(&request, screen);
+    sights.look(&request, screen, false);
     let mut stops: JoinSet<Result<ProfileRequest, Failure>> = JoinSet::new();
     let mut stopping = false;
     let mut lost_since: Option<Duration> = None;
@@ -60,7 +60,7 @@ pub(crate) async fn follow(
                 Some(Ok(Some(newer))) => {
                     lost_since = None;
                     request = newer;
-                    sights.look(&request, screen);
+                    sights.look(&request, screen, stopping);
                 }
                 Some(Ok(None)) => {
                     screen.clear();
@@ -132,13 +132,16 @@ struct Sights {
 
 impl Sights {
     #[expect(clippy::disallowed_methods, reason = "the cluster's times are compared with this machine's")]
-    fn look(&mut self, request: &ProfileRequest, screen: &Screen) {
+    fn look(&mut self, request: &ProfileRequest, screen: &mut Screen, stopping: bool) {
         let stage = stage(request);
         if stage == Stage::Recording {
             let sight = sight(request, jiff::Timestamp::now(), self.saw_it_before);
             self.meter.observe(sight, screen.now());
         }
         self.saw_it_before = true;
+        if stage != Stage::Finished {
+            screen.show(&line(request, &self.meter, screen.now(), stopping));
+        }
         let advice = stage.advice();
         if let Some(advice) = advice.filter(|_| advice != self.advised) {
             screen.note(advice);

@@ -15,6 +15,8 @@ pub(crate) struct Attempt<'a> {
     pub name: Option<&'a str>,
     /// None: in all of them.
     pub namespace: Option<&'a str>,
+    /// The API server's address.
+    pub server: &'a str,
 }
 
 impl Attempt<'_> {
@@ -41,7 +43,9 @@ pub(crate) fn refusal(error: &Error, attempt: Attempt<'_>) -> Failure {
             "can't read what the API server says of {}: {error}. Is kubectl-pitwall older than the cluster's Pitwall?",
             attempt.object(),
         )),
-        other => Failure::cluster(format!("can't reach the cluster: {}", causes(other))),
+        other => {
+            Failure::cluster(format!("can't reach the API server {}: {}", attempt.server, causes(other)))
+        }
     }
 }
 
@@ -55,7 +59,7 @@ pub(crate) fn is_permanent(error: &Error) -> bool {
 }
 
 fn refused(status: &Status, attempt: Attempt<'_>) -> Failure {
-    let Attempt { verb, resource, name, namespace } = attempt;
+    let Attempt { verb, resource, name, namespace, server: _ } = attempt;
     let said = &status.message;
     let (object, place) = (attempt.object(), attempt.place());
     match status.code {
@@ -68,9 +72,9 @@ fn refused(status: &Status, attempt: Attempt<'_>) -> Failure {
         403 => Failure::cluster(format!("the API server refuses to {verb} {object} {place}: {said}")),
         404 => match (status.details.as_ref().map(|details| details.kind.as_str()), name) {
             (Some("namespaces"), _) => {
-                Failure::cluster(format!("there is no namespace {}", namespace.unwrap_or_default()))
+                Failure::usage(format!("there is no namespace {}", namespace.unwrap_or_default()))
             }
-            (Some(kind), Some(name)) if kind == resource => Failure::cluster(format!(
+            (Some(kind), Some(name)) if kind == resource => Failure::usage(format!(
                 "there is no {} {name} {place}; kubectl pitwall list shows those that are",
                 resource.trim_end_matches('s'),
             )),
@@ -152,12 +156,12 @@ mod tests {
             ),
             (
                 api(404, "NotFound", "namespaces \"shop\" not found", Some("namespaces")),
-                Exit::Cluster,
+                Exit::Usage,
                 "no namespace shop",
             ),
             (
                 api(404, "NotFound", "\"x\" not found", Some("profilerequests")),
-                Exit::Cluster,
+                Exit::Usage,
                 "no profilerequest x in namespace shop",
             ),
             (api(409, "AlreadyExists", exists, Some("profilerequests")), Exit::Usage, "--name"),
@@ -174,6 +178,7 @@ mod tests {
                 resource: "profilerequests",
                 name: Some("x"),
                 namespace: Some("shop"),
+                server: "https://k8s",
             };
             let failure = refusal(&error, attempt);
             assert_eq!(failure.exit, exit, "{error}");

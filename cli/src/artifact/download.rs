@@ -42,6 +42,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// Broken connections are tried again from the beginning, with a new URL.
 const ATTEMPTS: u32 = 3;
 
+/// Before the second attempt; before the third twice as long.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Why one attempt failed, and whether another may not.
 struct Missed {
     failure: Failure,
@@ -73,8 +76,16 @@ pub(crate) async fn download(
             return Err(missed.failure);
         }
         screen.note(&format!("{}; trying again", missed.failure));
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE * attempt) => {}
+            () = interrupts.next() => return Err(given_up()),
+        }
         attempt += 1;
     }
+}
+
+fn given_up() -> Failure {
+    Failure::new(Exit::Interrupted, "the download was given up")
 }
 
 async fn once(
@@ -105,7 +116,7 @@ async fn once(
     };
     let result = tokio::select! {
         result = fetched => result,
-        () = interrupts.next() => Err(Failure::new(Exit::Interrupted, "the download was given up").into()),
+        () = interrupts.next() => Err(given_up().into()),
     };
     cluster.delete_download(&name).await;
     result

@@ -40,7 +40,8 @@ impl FetchError {
     /// Whether another attempt may end otherwise.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Broken { .. } => true,
+            Self::Connect { cause, .. } => !is_tls_refusal(cause),
+            Self::Broken { .. } => true,
             // 503 is also what the API server says of a Service without an endpoint just now.
             Self::Status { status, .. } => status.is_server_error(),
             Self::Ca => false,
@@ -56,6 +57,12 @@ impl FetchError {
             _ => false,
         }
     }
+}
+
+/// Whether TLS itself failed, such as for a certificate that isn't trusted.
+fn is_tls_refusal(cause: &Cause) -> bool {
+    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }
 
 /// Opens the body of the artifact. No redirect is followed: the URL was signed for this one place.

@@ -45,8 +45,9 @@ fn headline(
     };
     let why = because(Some(&condition.reason), Some(&condition.message));
     let _ = writeln!(text, ": {}", printable(&why));
+    // Where targets failed, each one's advice follows.
     let advice = advice(&condition.reason);
-    if end == End::Failed && !advice.is_empty() {
+    if end == End::Failed && !advice.is_empty() && failed_targets(status).next().is_none() {
         let _ = writeln!(text, "  {advice}");
     }
 }
@@ -245,7 +246,6 @@ mod tests {
         assert_eq!(
             seen,
             "checkout-cpu-x7k2p failed: AllTargetsFailed: 1 of 1 failed\n\
-             \u{20} Read status.targets for each one's reason.\n\
              failed checkout-a/app: InspectorAlreadyOpen: 127.0.0.1:9229 answers\u{fffd}[2J\n\
              \u{20} Detach the debugger, or start the process without --inspect.\n"
         );

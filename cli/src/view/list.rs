@@ -5,7 +5,7 @@ use super::{
     table::{Column, render},
 };
 use jiff::Timestamp;
-use pitwall_crds::ProfileRequest;
+use pitwall_crds::{ProfileRequest, Target};
 
 /// The table, newest request last.
 pub(crate) fn table(
@@ -44,12 +44,21 @@ fn row(request: &ProfileRequest, now: Timestamp) -> [String; 8] {
         request.metadata.namespace.clone().unwrap_or_default(),
         request.metadata.name.clone().unwrap_or_default(),
         request.spec.r#type.as_str().to_owned(),
-        status.target.unwrap_or_default(),
+        status.target.unwrap_or_else(|| target(&request.spec.target)),
         status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default(),
         status.pods.unwrap_or_default(),
         status.summary.and_then(|summary| summary.hottest).unwrap_or_default(),
         age.unwrap_or_default(),
     ]
+}
+
+/// The target in short, for a request that no operator has looked at.
+fn target(target: &Target) -> String {
+    match (&target.workload, &target.pod_name) {
+        (Some(workload), _) => format!("{}/{}", workload.kind.short(), workload.name),
+        (None, Some(pod)) => format!("pod/{pod}"),
+        (None, None) => "selector".to_owned(),
+    }
 }
 
 /// As kubectl rounds ages: two units while small, then one.

@@ -1,4 +1,4 @@
-//! Draws progress on stderr: a bar on a terminal, else a line a stage and each ten seconds.
+//! Draws progress on stderr: a bar on a terminal, else a line for each new word and each ten seconds.
 
 use super::{
     printable::{Paint, printable},
@@ -11,7 +11,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Between two lines of the same stage where there is no terminal.
+/// Between two lines that say the same where there is no terminal.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where progress goes, and the program's clock.
@@ -21,8 +21,8 @@ pub(crate) struct Screen {
 }
 
 enum Device {
-    Terminal { bar: ProgressBar, with_bar: bool },
-    Lines { last: Option<(&'static str, Duration)> },
+    Terminal(ProgressBar),
+    Lines { last: Option<(String, Duration)> },
 }
 
 impl Screen {
@@ -30,9 +30,7 @@ impl Screen {
     pub(crate) fn on_stderr() -> Self {
         let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
         let device = if io::stderr().is_terminal() && !dumb {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            bar.set_style(spinner());
-            Device::Terminal { bar, with_bar: false }
+            Device::Terminal(spinner())
         } else {
             Device::Lines { last: None }
         };
@@ -47,7 +45,7 @@ impl Screen {
     /// How often it is worth drawing.
     pub(crate) fn interval(&self) -> Duration {
         match self.device {
-            Device::Terminal { .. } => Duration::from_millis(100),
+            Device::Terminal(_) => Duration::from_millis(100),
             Device::Lines { .. } => Duration::from_secs(1),
         }
     }
@@ -56,25 +54,15 @@ impl Screen {
     pub(crate) fn show(&mut self, line: &Line) {
         let now = self.now();
         match &mut self.device {
-            Device::Terminal { bar, with_bar } => {
-                if *with_bar != line.bar.is_some() {
-                    bar.set_style(if line.bar.is_some() { progress() } else { spinner() });
-                    *with_bar = line.bar.is_some();
-                }
-                if let Some((done, total)) = line.bar {
-                    bar.set_length(total);
-                    bar.set_position(done);
-                    bar.set_prefix(line.stage);
-                    bar.set_message(line.text.clone());
-                } else {
-                    bar.set_message(line.plain());
-                }
+            Device::Terminal(bar) => {
+                bar.set_message(line.drawn());
                 bar.tick();
             }
             Device::Lines { last } => {
-                let due = last.is_none_or(|(stage, at)| stage != line.stage || now >= at + PATIENCE);
-                if due {
-                    *last = Some((line.stage, now));
+                // A bar moves all the time; other words are new when they change.
+                let said = if line.bar.is_some() { line.stage.to_owned() } else { line.plain() };
+                if last.as_ref().is_none_or(|(before, at)| *before != said || now >= *at + PATIENCE) {
+                    *last = Some((said, now));
                     tell(&line.plain());
                 }
             }
@@ -84,7 +72,7 @@ impl Screen {
     /// Prints a line that stays.
     pub(crate) fn note(&self, text: &str) {
         match &self.device {
-            Device::Terminal { bar, .. } => bar.suspend(|| tell(text)),
+            Device::Terminal(bar) => bar.suspend(|| tell(text)),
             Device::Lines { .. } => tell(text),
         }
     }
@@ -92,25 +80,19 @@ impl Screen {
     /// Takes the bar away, for what is printed next.
     pub(crate) fn clear(&mut self) {
         match &mut self.device {
-            Device::Terminal { bar, with_bar } => {
+            Device::Terminal(bar) => {
                 bar.finish_and_clear();
-                bar.reset();
-                bar.set_style(spinner());
-                *with_bar = false;
+                *bar = spinner();
             }
             Device::Lines { last } => *last = None,
         }
     }
 }
 
-fn spinner() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is constant and parses")
-}
-
-fn progress() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {prefix} [{bar:30}] {wide_msg}")
-        .expect("the template is constant and parses")
-        .progress_chars("=> ")
+fn spinner() -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is constant and parses");
+    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
 }
 
 /// A line on stderr. A closed stderr must not end the program.

@@ -127,6 +127,21 @@ impl Line {
     }
 }
 
+/// Characters of a bar.
+const BAR: usize = 30;
+
+impl Line {
+    /// As drawn on a terminal.
+    pub(crate) fn drawn(&self) -> String {
+        let Some((done, total)) = self.bar else { return self.plain() };
+        let full = done.min(total).saturating_mul(BAR as u64).checked_div(total).unwrap_or(BAR as u64);
+        let full = usize::try_from(full).unwrap_or(BAR);
+        let head = if full < BAR { ">" } else { "" };
+        let bar = format!("{:<BAR$}", "=".repeat(full) + head);
+        format!("{} [{bar}] {}", self.stage, self.text)
+    }
+}
+
 /// After this long without a word, the operator is suspected.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -283,6 +298,19 @@ mod tests {
         let stopping = line(&request(&json!({ "targets": [target("Recording")] })), &meter, now, true);
         assert_eq!(stopping.plain(), "recording: 12s of 30s, stopping");
         assert_eq!(stopping.bar, Some((12_000, 30_000)));
+    }
+
+    #[test]
+    fn the_bar_fills_and_never_overflows() {
+        for (done, total, filled, head) in
+            [(0, 30, 0, 1), (15, 30, 15, 1), (30, 30, 30, 0), (40, 30, 30, 0), (0, 0, 30, 0)]
+        {
+            let line = Line { stage: "recording", bar: Some((done, total)), text: "now".to_owned() };
+            let drawn = line.drawn();
+            let counts = (drawn.matches('=').count(), drawn.matches('>').count());
+            assert_eq!(counts, (filled, head), "{done} of {total}");
+            assert_eq!(drawn.len(), "recording [] now".len() + 30);
+        }
     }
 
     #[test]
