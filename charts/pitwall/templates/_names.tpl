@@ -53,3 +53,11 @@ tolerations: {{- toYaml . | nindent 2 }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{- /* A quantity in bytes. */ -}}
+{{- define "pitwall.bytes" -}}
+{{- $units := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- $written := toString . -}}
+{{- $unit := regexFind "[A-Za-z]*$" $written -}}
+{{- mulf (trimSuffix $unit $written | float64) (get $units $unit) | int64 -}}
+{{- end }}

@@ -27,6 +27,7 @@ impl PullPolicy {
 
 /// What the webhook gives each pod.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Settings {
     /// The sidecar's image
     #[arg(long, value_name = "IMAGE")]
