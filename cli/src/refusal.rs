@@ -33,7 +33,7 @@ impl Attempt<'_> {
 }
 
 const INSTALL: &str = "Pitwall isn't installed in this cluster (its custom resources aren't there). \
-     Install it: helm install pitwall charts/pitwall --namespace pitwall --create-namespace";
+     Install it: helm install pitwall charts/pitwall --namespace pitwall-system --create-namespace";
 
 /// What the error means for the attempt.
 pub(crate) fn refusal(error: &Error, attempt: Attempt<'_>) -> Failure {

@@ -11,7 +11,7 @@ use crate::{
     exit::{Exit, Failure},
     interrupt::Interrupts,
     outcome::advice,
-    refusal::{causes, is_permanent_for_watch, watch_refusal},
+    refusal::{causes, is_permanent, refusal},
     request::generated_prefix,
     view::{
         printable::{printable, size},
@@ -20,7 +20,6 @@ use crate::{
     },
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::runtime::wait;
 use pitwall_crds::{Artifact, ArtifactDownload, ArtifactDownloadSpec};
 use std::{
     path::{Path, PathBuf},
@@ -128,24 +127,32 @@ async fn locate(
     name: &str,
     key: &DownloadKey,
 ) -> Result<(Source, Option<String>), Missed> {
-    let is_answered =
-        |download: Option<&ArtifactDownload>| download.is_some_and(|download| ready(download).is_some());
-    let waited = timeout(ANSWER, wait::await_condition(cluster.downloads(), name, is_answered)).await;
-    let download = match waited {
-        Ok(Ok(download)) => download.expect("the condition holds only of an object that is there"),
-        Ok(Err(wait::Error::ProbeFailed(error))) => {
-            let failure = watch_refusal(&error, cluster.attempt("watch", DOWNLOADS, Some(name)));
-            return Err(Missed { failure, again: !is_permanent_for_watch(&error) });
-        }
-        Err(_) => {
-            let seconds = ANSWER.as_secs();
-            let message = format!(
-                "nobody answered artifactdownload {name} within {seconds} s: is Pitwall's operator running?"
-            );
-            return Err(Failure::download(message).into());
-        }
+    let Ok(answered) = timeout(ANSWER, answered(cluster, name)).await else {
+        let seconds = ANSWER.as_secs();
+        let message = format!(
+            "nobody answered artifactdownload {name} within {seconds} s: is Pitwall's operator running?"
+        );
+        return Err(Failure::download(message).into());
     };
-    Ok(open(&download, key)?)
+    Ok(open(&answered?, key)?)
+}
+
+/// Asks until the operator has answered. By `get`, since whoever may fetch one artifact need not be able to
+/// list or watch what others fetch.
+async fn answered(cluster: &Cluster, name: &str) -> Result<ArtifactDownload, Missed> {
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match cluster.downloads().get(name).await {
+            Ok(download) if ready(&download).is_some() => return Ok(download),
+            Err(error) if is_permanent(&error) => {
+                return Err(refusal(&error, cluster.attempt("get", DOWNLOADS, Some(name))).into());
+            }
+            // No answer yet, or an error that may pass; the caller bounds the time.
+            Ok(_) | Err(_) => {}
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
 }
 
 /// What the operator answered, or nothing yet.
@@ -157,9 +164,9 @@ fn ready(download: &ArtifactDownload) -> Option<&Condition> {
 /// Opens an answered download.
 fn open(download: &ArtifactDownload, key: &DownloadKey) -> Result<(Source, Option<String>), Failure> {
     let answer = ready(download).filter(|condition| condition.status != "True");
-    if let Some(refusal) = answer {
-        let why = because(Some(&refusal.reason), Some(&refusal.message));
-        return Err(Failure::download(format!("Pitwall gives no URL: {why}. {}", advice(&refusal.reason))));
+    if let Some(no) = answer {
+        let why = because(Some(&no.reason), Some(&no.message));
+        return Err(Failure::download(format!("Pitwall gives no URL: {why}. {}", advice(&no.reason))));
     }
     let name = download.metadata.name.as_deref().unwrap_or_default();
     let unusable = |error: &dyn std::error::Error| {
