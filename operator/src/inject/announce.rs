@@ -27,7 +27,7 @@ const NEWS: SignedDuration = SignedDuration::from_hours(1);
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Makes a Warning Event of reason `NotInjected` on each pod that was left alone, for as long as it is
+/// Makes a Warning Event of reason `LeftAlone` on each pod that was left alone, for as long as it is
 /// polled. For the leader.
 ///
 /// The Event's name is made from the pod's uid, so that a pod has one, however often it is seen and
@@ -84,8 +84,8 @@ fn event(pod: &PartialObjectMeta<Pod>, reporter: &Reporter, now: Timestamp) -> O
             ..ObjectMeta::default()
         },
         type_: Some("Warning".to_owned()),
-        reason: Some(pitwall_crds::Reason::NotInjected.as_str().to_owned()),
-        note: Some(format!("{reason}: {}", reason.sentence())),
+        reason: Some(pitwall_crds::Reason::LeftAlone.as_str().to_owned()),
+        note: Some(format!("{reason}: {} {}", reason.seen(), reason.advice())),
         action: Some("Inject".to_owned()),
         event_time: Some(MicroTime(now)),
         regarding: Some(ObjectReference {
@@ -141,7 +141,7 @@ mod tests {
     fn a_pod_left_alone_gets_an_event_that_says_what_to_do() {
         let event = event(&pod(json!({})), &reporter(), at("2026-01-01T00:00:05Z")).unwrap();
         assert_eq!(event.metadata.name.as_deref(), Some("checkout-1.pitwall-c0ffee"));
-        assert_eq!(event.reason.as_deref(), Some("NotInjected"));
+        assert_eq!(event.reason.as_deref(), Some("LeftAlone"));
         assert_eq!(event.type_.as_deref(), Some("Warning"));
         let note = event.note.unwrap();
         assert!(note.starts_with("UidNotSaid: ") && note.contains(Reason::UidNotSaid.advice()), "{note}");

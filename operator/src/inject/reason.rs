@@ -107,11 +107,6 @@ impl Reason {
     pub fn parse(written: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.as_str() == written)
     }
-
-    /// What was seen and what to do, for an Event or a warning.
-    pub fn sentence(self) -> String {
-        format!("Pitwall left this pod alone: {} {}", self.seen(), self.advice())
-    }
 }
 
 impl std::fmt::Display for Reason {
@@ -148,13 +143,6 @@ mod tests {
         for reason in Reason::ALL {
             assert!(reason.as_str().len() <= 63);
             assert!(reason.as_str().chars().all(|c| c.is_ascii_alphanumeric()));
-        }
-    }
-
-    #[test]
-    fn each_sentence_fits_an_event() {
-        for reason in Reason::ALL {
-            assert!(reason.sentence().len() <= 1024, "{reason}");
         }
     }
 }
