@@ -73,3 +73,14 @@ pub struct Analyse {
     #[arg(long)]
     pub seconds: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 /// Which store, and how it is reached.
 #[derive(Clone, Debug, Args)]
+#[group(id = "store-settings")]
 pub struct Settings {
     /// Where artifacts go.
     #[arg(long = "store", value_enum, default_value = "builtin")]
@@ -29,6 +30,7 @@ pub enum Kind {
 
 /// How S3 is reached. Credentials come from the environment or from the pod's web identity.
 #[derive(Clone, Debug, Default, Args)]
+#[group(id = "s3-settings")]
 pub struct S3 {
     /// The bucket, which must exist.
     #[arg(long = "s3-bucket", default_value = "")]

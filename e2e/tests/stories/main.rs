@@ -1,0 +1,17 @@
+//! The stories, one file each, against the cluster that `make e2e` prepares.
+
+mod app_exits;
+mod busy_target;
+mod deadline;
+mod deletion;
+mod downloads;
+mod identities;
+mod main_job;
+mod not_node;
+mod operator_down;
+mod operator_killed;
+mod refusals;
+mod schema;
+mod stop;
+mod wait_finished;
+mod worker_killed;

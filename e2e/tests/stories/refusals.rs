@@ -1,0 +1,79 @@
+//! What can't be recorded ends at once, with the reason and what to do.
+
+use pitwall_e2e::{App, Request, Story, reason_of};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn message(object: &Value) -> &str {
+    let conditions = object["status"]["conditions"].as_array().unwrap();
+    conditions.iter().find(|c| c["type"] == "Finished").unwrap()["message"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn a_namespace_where_nothing_is_injected_says_what_to_do() {
+    let story = Story::labelled("not-injected", &[]);
+    App::busy().deploy(&story);
+    let object = Request::cpu(&story, "r", "busy", json!({})).finish(Duration::from_secs(20));
+    assert_eq!(reason_of(&object), "NotInjected");
+    assert!(message(&object).contains("kubectl label namespace"), "{}", message(&object));
+}
+
+#[test]
+fn a_workload_that_does_not_exist_is_named() {
+    let story = Story::new("missing");
+    let object = Request::cpu(&story, "r", "nothing", json!({})).finish(Duration::from_secs(20));
+    assert_eq!(reason_of(&object), "TargetNotFound");
+    assert!(message(&object).contains("deploy/nothing"), "{}", message(&object));
+}
+
+#[test]
+fn an_inspector_that_can_not_be_opened_names_the_proof_that_failed() {
+    for (name, app, wanted) in [
+        ("disabled", App::busy().options(&["--disable-sigusr1"]), "InspectorDisabled"),
+        ("open", App::busy().options(&["--inspect=127.0.0.1:9229"]), "InspectorAlreadyOpen"),
+        ("handler", App::new("busy", "own-handler.js"), "InspectorDidNotOpen"),
+    ] {
+        let story = Story::new(name);
+        let pod = app.deploy(&story).remove(0);
+        let object = Request::cpu(&story, "r", "busy", json!({})).finish(Duration::from_secs(60));
+        assert_eq!(reason_of(&object), wanted, "{}", object["status"]);
+        assert!(message(&object).len() > 30, "{}", message(&object));
+        let restarts = story.kubectl(&[
+            "get",
+            "pod",
+            &pod,
+            "-o",
+            "jsonpath={.status.containerStatuses[*].restartCount}",
+        ]);
+        assert_eq!(restarts.trim(), "0");
+    }
+}
+
+#[test]
+fn a_port_that_another_process_has_is_not_taken_for_the_apps_own() {
+    let story = Story::new("port-taken");
+    let squatter = json!({
+        "name": "squatter", "image": "pitwall.local/tools:1", "imagePullPolicy": "Never",
+        "command": ["python3", "-c",
+            "import socket,time\ns=socket.socket()\ns.bind(('127.0.0.1',9229))\ns.listen()\ntime.sleep(10000)"],
+    });
+    App::busy().beside(squatter).deploy(&story);
+    let object = Request::cpu(&story, "r", "busy", json!({})).finish(Duration::from_secs(60));
+    assert_eq!(reason_of(&object), "PortTaken", "{}", object["status"]);
+}
+
+#[test]
+fn several_node_containers_must_be_told_apart() {
+    let story = Story::new("several");
+    let other = json!({
+        "name": "other", "image": "pitwall.local/apps:node22", "imagePullPolicy": "Never", "args": ["busy.js"],
+    });
+    App::busy().beside(other).deploy(&story);
+    let object = Request::cpu(&story, "unnamed", "busy", json!({})).finish(Duration::from_secs(30));
+    assert_eq!(reason_of(&object), "SeveralContainers");
+    assert!(message(&object).contains("app") && message(&object).contains("other"), "{}", message(&object));
+    let target = json!({ "workload": { "kind": "Deployment", "name": "busy" }, "container": "other" });
+    let object = Request::with_target(&story, "named", target, json!({})).finish(Duration::from_secs(60));
+    assert_eq!(reason_of(&object), "AllStored", "{}", object["status"]);
+    assert_eq!(object["status"]["targets"][0]["container"], "other");
+}
