@@ -5,6 +5,8 @@
 //! `cargo run -p pitwall-crds`, and a test holds it to be current.
 
 #![expect(unreachable_pub, reason = "kube's derive wraps each type in a private module")]
+#![expect(clippy::duplicated_attributes, reason = "kube's derive takes one attribute a column")]
+#![expect(clippy::doc_markdown, reason = "these are the texts of kubectl explain, which shows no markdown")]
 
 mod condition;
 mod download;

@@ -1,5 +1,7 @@
 //! The schema that people write against: current on disk, immutable where it says so, and refusing contradictions.
 
+#![expect(clippy::needless_pass_by_value, reason = "specs are literals where they are passed")]
+
 use kube::core::cel::{validate_cel, validate_cel_update};
 use pitwall_crds::{ProfileRequest, Reason, definitions};
 use serde_json::{Value, json};
@@ -119,7 +121,7 @@ fn contradictions_are_refused_by_cel() {
         match told {
             None => assert_eq!(outcome, Ok(()), "{spec}"),
             Some(told) => {
-                assert!(outcome.as_ref().is_err_and(|text| text.contains(told)), "{spec}: {outcome:?}")
+                assert!(outcome.as_ref().is_err_and(|text| text.contains(told)), "{spec}: {outcome:?}");
             }
         }
     }

@@ -3,6 +3,8 @@
 //! Everything goes through the real API server, the real kubectl and the real `kubectl-pitwall`, as a user would.
 //! Each wait is bounded and says, when it ends in vain, what it saw last.
 
+#![expect(clippy::needless_pass_by_value, reason = "manifests are literals where they are passed")]
+
 mod namespace;
 mod programs;
 mod requests;

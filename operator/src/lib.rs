@@ -28,15 +28,15 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
-        log.init()
+        log.init();
     } else {
-        log.json().init()
+        log.json().init();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let shutdown = run::on_signal()?;
         match arguments.role {
-            Role::Run(settings) => run::run(*settings, shutdown).await,
+            Role::Run(settings) => Box::pin(run::run(*settings, shutdown)).await,
             Role::Store(settings) => store::builtin::run(settings, shutdown).await,
             Role::PrepareUninstall => uninstall::prepare().await,
             Role::Analyse(_) => Ok(()),

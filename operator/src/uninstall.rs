@@ -8,7 +8,7 @@ use pitwall_crds::{ProfileRequest, names::FINALIZER};
 use serde_json::json;
 
 /// Takes Pitwall's finalizer off every request. Artifacts stay in the store.
-pub async fn prepare() -> anyhow::Result<()> {
+pub(crate) async fn prepare() -> anyhow::Result<()> {
     let client = Client::try_default().await?;
     let requests =
         match Api::<ProfileRequest>::all(client.clone()).list_metadata(&ListParams::default()).await {

@@ -1,4 +1,5 @@
 //! The stories, one file each, against the cluster that `make e2e` prepares.
+#![expect(clippy::unwrap_used, reason = "a story that can't go on fails, with the line")]
 
 mod app_exits;
 mod busy_target;

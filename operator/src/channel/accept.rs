@@ -202,7 +202,8 @@ fn pods_gone(pods: &Pods, registration: &Registration) -> bool {
 fn read_head(
     token: &mut Option<String>,
 ) -> impl FnOnce(&Request, Response) -> Result<Response, ErrorResponse> {
-    |request, response| {
+    #[expect(clippy::result_large_err, reason = "the type that tungstenite asks for")]
+    |request: &Request, response| {
         if request.uri().path() != PATH {
             let body = Some(format!("sidecars dial {PATH}"));
             let mut refusal = ErrorResponse::new(body);

@@ -153,7 +153,7 @@ impl Keys {
         match self.client.request::<JwkSet>(request).await {
             Ok(keys) => *self.current.lock().expect("no panic happens while the keys are held") = keys,
             Err(error) => {
-                tracing::warn!(%error, "could not read the cluster's token keys at /openid/v1/jwks")
+                tracing::warn!(%error, "could not read the cluster's token keys at /openid/v1/jwks");
             }
         }
     }

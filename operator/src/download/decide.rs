@@ -31,7 +31,10 @@ pub(super) fn decide(
     let answered = download.status.as_ref().and_then(|status| status.conditions.first());
     if let Some(answer) = answered {
         let age = now.duration_since(answer.last_transition_time.0).unsigned_abs();
-        return if age >= LIFETIME { Decision::Delete } else { Decision::Wait(LIFETIME - age) };
+        return LIFETIME
+            .checked_sub(age)
+            .filter(|left| !left.is_zero())
+            .map_or(Decision::Delete, Decision::Wait);
     }
     let spec = &download.spec;
     let Some(request) = request else {

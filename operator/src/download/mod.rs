@@ -171,6 +171,9 @@ async fn write(
     match api.patch_status(metadata.name.as_deref().unwrap_or_default(), &params, &Patch::Apply(&patch)).await
     {
         Err(kube::Error::Api(response)) if response.code == 404 || response.code == 409 => Ok(()),
-        other => Ok(drop(other?)),
+        other => {
+            let _: () = drop(other?);
+            Ok(())
+        }
     }
 }

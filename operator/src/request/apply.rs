@@ -136,10 +136,10 @@ async fn let_go(ctx: &Context, request: &ValidRequest) -> Result<(), ReconcileEr
     };
     let finalizers = current.metadata.finalizers.unwrap_or_default();
     let Some(at) = finalizers.iter().position(|finalizer| finalizer == FINALIZER) else { return Ok(()) };
-    let path = format!("/metadata/finalizers/{at}");
+    let place = format!("/metadata/finalizers/{at}");
     let patch = json!([
-        { "op": "test", "path": path, "value": FINALIZER },
-        { "op": "remove", "path": path },
+        { "op": "test", "path": place, "value": FINALIZER },
+        { "op": "remove", "path": place },
     ]);
     tolerate_absence(patch_metadata(ctx, request, patch).await).map_err(api("removing the finalizer"))
 }

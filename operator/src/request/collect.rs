@@ -20,7 +20,7 @@ const MAX_ARTIFACT: u64 = 2 << 30;
 /// How often a store that is away is asked again before an upload is given up.
 const TRIES: u32 = 6;
 
-/// How a CPU profile is stored: a browser that downloads it gets what DevTools opens.
+/// How a CPU profile is stored: a browser that downloads it gets what `DevTools` opens.
 pub(super) fn media(key: &Key) -> Media {
     Media {
         content_type: "application/json".to_owned(),
@@ -193,21 +193,20 @@ async fn analyse(
     folder: &Folder,
     artifact: &Artifact,
 ) -> Result<pitwall_profile::Report, String> {
-    let path = match ctx.work.take_file(&artifact.key) {
-        Some(path) => path,
-        None => {
-            let key = Key::parse(&artifact.key).map_err(|error| error.to_string())?;
-            // A tenant may be able to write a status: only the request's own artifacts are read.
-            if !folder.holds(&key) {
-                return Err(format!("{key} isn't the request's own"));
-            }
-            let expected = u64::try_from(artifact.bytes).unwrap_or(0);
-            match fetch(ctx, &key, expected).await {
-                Ok((path, ..)) => path,
-                Err(Trouble::Store(error)) => return Err(error.to_string()),
-                Err(Trouble::Scratch(error)) => return Err(error.to_string()),
-                Err(Trouble::Mismatch(message)) => return Err(message),
-            }
+    let path = if let Some(path) = ctx.work.take_file(&artifact.key) {
+        path
+    } else {
+        let key = Key::parse(&artifact.key).map_err(|error| error.to_string())?;
+        // A tenant may be able to write a status: only the request's own artifacts are read.
+        if !folder.holds(&key) {
+            return Err(format!("{key} isn't the request's own"));
+        }
+        let expected = u64::try_from(artifact.bytes).unwrap_or(0);
+        match fetch(ctx, &key, expected).await {
+            Ok((path, ..)) => path,
+            Err(Trouble::Store(error)) => return Err(error.to_string()),
+            Err(Trouble::Scratch(error)) => return Err(error.to_string()),
+            Err(Trouble::Mismatch(message)) => return Err(message),
         }
     };
     let report = ctx.analyser.analyse(&path).await.map_err(|error| error.to_string());

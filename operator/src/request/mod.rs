@@ -222,7 +222,7 @@ async fn reconcile(request: Arc<ProfileRequest>, ctx: Arc<Context>) -> Result<Ac
     let valid = match validate::validate(&request) {
         Ok(valid) => valid,
         Err(invalid) => {
-            let status = status::refused(&request, invalid.to_string(), now);
+            let status = status::refused(&request, &invalid.to_string(), now);
             write(&ctx, &request, &status).await?;
             return Ok(Action::await_change());
         }

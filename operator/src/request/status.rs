@@ -209,7 +209,7 @@ fn how_complete(targets: &[TargetStatus], stored: usize) -> (Reason, String) {
 }
 
 /// The status of a request that the schema should have refused.
-pub fn refused(request: &ProfileRequest, message: String, now: Timestamp) -> ProfileRequestStatus {
+pub fn refused(request: &ProfileRequest, message: &str, now: Timestamp) -> ProfileRequestStatus {
     let generation = request.metadata.generation;
     let previous = request.status.clone().unwrap_or_default();
     let mut next = ProfileRequestStatus {

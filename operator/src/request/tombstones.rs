@@ -1,4 +1,4 @@
-//! Deletions that the store was away for: folders in a ConfigMap, for the sweeper.
+//! Deletions that the store was away for: folders in a `ConfigMap`, for the sweeper.
 
 use super::Context;
 use crate::store::Folder;
@@ -12,7 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// A ConfigMap holds at most 1 MiB; a folder has at most about 800 bytes.
+/// A `ConfigMap` holds at most 1 MiB; a folder has at most about 800 bytes.
 const MAX_TOMBSTONES: usize = 1000;
 /// How often the sweeper looks.
 const EVERY: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ pub(super) async fn add(ctx: &Context, folder: &Folder) -> Result<(), kube::Erro
     api(ctx).patch(TOMBSTONES, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
 }
 
-/// A key that a ConfigMap takes.
+/// A key that a `ConfigMap` takes.
 fn entry(folder: &Folder) -> String {
     Sha256::digest(folder.as_str().as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

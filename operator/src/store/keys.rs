@@ -16,9 +16,9 @@
 use sha2::{Digest, Sha256};
 
 /// The longest segment in bytes. File systems take 255; the rest is room for the built-in store's own suffixes.
-pub const MAX_SEGMENT: usize = 240;
+pub(super) const MAX_SEGMENT: usize = 240;
 /// The longest key in bytes, as S3 has it.
-pub const MAX_KEY: usize = 1024;
+pub(super) const MAX_KEY: usize = 1024;
 /// The longest prefix in bytes; leaves room for four segments of the longest kind.
 const MAX_PREFIX: usize = 48;
 

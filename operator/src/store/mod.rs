@@ -1,7 +1,7 @@
 //! Where artifacts go: S3, or the built-in store, behind one interface.
 //!
 //! The operator alone talks to a store's control side. It begins an upload and signs URLs for its parts; the
-//! sidecar PUTs to those and reports the ETags; the operator completes the upload, or aborts it. Memory is
+//! sidecar PUTs to those and reports the `ETags`; the operator completes the upload, or aborts it. Memory is
 //! constant whatever an artifact's size, and what a dead session left is found again by its folder.
 
 pub mod builtin;

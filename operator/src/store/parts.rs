@@ -3,7 +3,7 @@
 use pitwall_protocol::Part;
 
 /// The most parts of one upload, as S3 has it.
-pub const MAX_PARTS: usize = 10_000;
+pub(super) const MAX_PARTS: usize = 10_000;
 
 /// A part as the store lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -341,8 +341,7 @@ impl S3Store {
             (Some("QuotaExceeded" | "XMinioStorageFull"), _) | (_, Some(507)) => StoreErrorKind::Full,
             (_, Some(401 | 403)) => StoreErrorKind::Refused,
             (_, Some(404)) => StoreErrorKind::NotFound,
-            (_, Some(429 | 500..=599)) => StoreErrorKind::Unreachable,
-            (_, None) => StoreErrorKind::Unreachable,
+            (_, Some(429 | 500..=599) | None) => StoreErrorKind::Unreachable,
             _ => StoreErrorKind::Other,
         };
         let seen = match (error.code(), status) {

@@ -96,7 +96,7 @@ impl Authority {
         let signed = leaf.verify_signature(Some(authority.public_key())).is_ok();
         let (from, to) = (leaf.validity().not_before.timestamp(), leaf.validity().not_after.timestamp());
         let renew_at = from + (to - from) * 2 / 3;
-        let named = leaf.subject_alternative_name().ok().flatten().is_some_and(|extension| {
+        let fits = leaf.subject_alternative_name().ok().flatten().is_some_and(|extension| {
             names.iter().all(|name| {
                 extension.value.general_names.iter().any(|general| match general {
                     GeneralName::DNSName(dns) => dns == name,
@@ -108,7 +108,7 @@ impl Authority {
                 })
             })
         });
-        Ok(signed && named && (from..renew_at).contains(&now.as_second()))
+        Ok(signed && fits && (from..renew_at).contains(&now.as_second()))
     }
 
     /// Whether the authority can be used at `now`: it parses, and its last tenth has not begun.

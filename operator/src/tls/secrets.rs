@@ -86,12 +86,11 @@ impl Secrets {
         let ca = self
             .update(CA_SECRET, |data| {
                 let stored = pair(data).map(|Leaf { certificate, key }| Authority { certificate, key });
-                match stored.filter(|authority| authority.is_usable(now)) {
-                    Some(_) => Ok(None),
-                    None => {
-                        let Authority { certificate, key } = Authority::make(now)?;
-                        Ok(Some(with_pair(data, &Leaf { certificate, key })))
-                    }
+                if stored.is_some_and(|authority| authority.is_usable(now)) {
+                    Ok(None)
+                } else {
+                    let Authority { certificate, key } = Authority::make(now)?;
+                    Ok(Some(with_pair(data, &Leaf { certificate, key })))
                 }
             })
             .await?;
@@ -158,12 +157,11 @@ impl Secrets {
             secret.data =
                 Some(next.iter().map(|(key, value)| (key.clone(), ByteString(value.clone()))).collect());
             let params = PostParams::default();
-            let written = match current {
-                Some(_) => self.api.replace(name, &params, &secret).await,
-                None => {
-                    secret.metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-                    self.api.create(&params, &secret).await
-                }
+            let written = if current.is_some() {
+                self.api.replace(name, &params, &secret).await
+            } else {
+                secret.metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+                self.api.create(&params, &secret).await
             };
             match written {
                 Ok(_) => return Ok(next),

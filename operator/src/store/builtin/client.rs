@@ -219,7 +219,8 @@ impl BuiltinStore {
         };
         let status = answer.status();
         let text = timeout(CONNECT, Limited::new(answer.into_body(), 1024).collect()).await;
-        let text = text.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+        let text =
+            text.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
         Err(self.error(kind, tried, format!("{status}: {}", String::from_utf8_lossy(&text))))
     }
 

@@ -114,7 +114,7 @@ impl Disk {
         tempfile::NamedTempFile::new_in(self.root.join("temporary"))
     }
 
-    /// Keeps a part: its ETag is its SHA-256.
+    /// Keeps a part: its `ETag` is its SHA-256.
     pub(super) fn keep_part(
         &self,
         key: &Key,
@@ -287,7 +287,7 @@ fn random_id() -> String {
     hex(&bytes)
 }
 
-/// The ETag of a part, as its bytes come.
+/// The `ETag` of a part, as its bytes come.
 #[derive(Default)]
 pub(super) struct Etag(Sha256);
 

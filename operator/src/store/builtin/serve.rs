@@ -132,6 +132,7 @@ impl From<std::io::Error> for Refusal {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn bad(why: impl ToString) -> Refusal {
     Refusal(StatusCode::BAD_REQUEST, why.to_string())
 }
@@ -142,7 +143,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Result<R
     let path = parts.uri.path().trim_start_matches('/');
     let control = async |body: Body| {
         let read = timeout(STALL, Limited::new(body, MAX_CONTROL).collect()).await;
-        read.map_err(bad)?.map(|body| body.to_bytes()).map_err(bad)
+        read.map_err(bad)?.map(http_body_util::Collected::to_bytes).map_err(bad)
     };
     match (parts.method, query.get("op")?) {
         (Method::PUT, "part") => put_part(&shared, &Key::parse(path).map_err(bad)?, &query, body).await,
