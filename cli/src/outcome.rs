@@ -63,9 +63,11 @@ pub(crate) fn holds(status: &ProfileRequestStatus, kind: ConditionType) -> bool 
     condition(status, kind).is_some_and(|condition| condition.status == "True")
 }
 
-/// What to do about a reason; empty for one that this version doesn't know.
-pub(crate) fn advice(reason: &str) -> &'static str {
-    Reason::ALL.iter().find(|known| known.as_str() == reason).map_or("", |known| known.advice())
+/// What to do about a reason, if this version knows it and its message doesn't say so already.
+pub(crate) fn advice(reason: &str, message: &str) -> Option<&'static str> {
+    let known = Reason::ALL.iter().find(|known| known.as_str() == reason)?;
+    Some(known.advice())
+        .filter(|advice| !advice.is_empty() && !message.contains(advice.trim_end_matches('.')))
 }
 
 #[cfg(test)]
@@ -89,6 +91,19 @@ pub(crate) mod tests {
     /// A target of pod `a` in this phase.
     pub(crate) fn target(phase: &str) -> serde_json::Value {
         json!({ "pod": "checkout-a", "podUID": "1", "container": "app", "phase": phase })
+    }
+
+    #[test]
+    fn advice_is_given_once() {
+        let given = Reason::NoPodReady.advice();
+        for (reason, message, expected) in [
+            ("NoPodReady", "0 of 2 pods are ready", Some(given)),
+            ("NoPodReady", &format!("0 of 2 pods are ready. {given}"), None),
+            ("AllStored", "1 of 1", None),
+            ("FromTheFuture", "", None),
+        ] {
+            assert_eq!(advice(reason, message), expected, "{message}");
+        }
     }
 
     #[test]

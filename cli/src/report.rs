@@ -84,7 +84,7 @@ pub(crate) fn report<'a>(request: &'a ProfileRequest, downloads: &'a [Download])
         phase: status.and_then(|status| status.phase),
         reason: explanation.map(|condition| condition.reason.as_str()),
         message: explanation.map(|condition| condition.message.as_str()),
-        advice: explanation.map(|condition| advice(&condition.reason)).filter(|text| !text.is_empty()),
+        advice: explanation.and_then(|condition| advice(&condition.reason, "")),
         pods: status.and_then(|status| status.pods.as_deref()),
         summary: status.and_then(|status| status.summary.as_ref()),
         findings: status.map_or(&[], |status| &status.findings),

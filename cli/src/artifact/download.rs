@@ -166,7 +166,8 @@ fn open(download: &ArtifactDownload, key: &DownloadKey) -> Result<(Source, Optio
     let answer = ready(download).filter(|condition| condition.status != "True");
     if let Some(no) = answer {
         let why = because(Some(&no.reason), Some(&no.message));
-        return Err(Failure::download(format!("Pitwall gives no URL: {why}. {}", advice(&no.reason))));
+        let todo = advice(&no.reason, &no.message).map(|advice| format!(". {advice}")).unwrap_or_default();
+        return Err(Failure::download(format!("Pitwall gives no URL: {why}{todo}")));
     }
     let name = download.metadata.name.as_deref().unwrap_or_default();
     let unusable = |error: &dyn std::error::Error| {
@@ -190,13 +191,12 @@ async fn fetch_into(
     into: Into<'_>,
     screen: &mut Screen,
 ) -> Result<PathBuf, Missed> {
-    let missed = |error| not_fetched(error, cluster);
     let spoiled =
         |error: ReceiveError| Missed::from(Failure::download(format!("{}: {error}", artifact.name)));
     let mut receiver = Receiver::begin(into.folder, artifact, into.form, into.taken).map_err(spoiled)?;
-    let mut body = fetch::open(&cluster.client, from, ca).await.map_err(missed)?;
+    let mut body = fetch::open(&cluster.client, from, ca).await.map_err(not_fetched)?;
     screen.show(&progress(artifact, receiver.progress()));
-    while let Some(bytes) = fetch::next(&mut body, from).await.map_err(missed)? {
+    while let Some(bytes) = fetch::next(&mut body, from).await.map_err(not_fetched)? {
         receiver.take(&bytes).map_err(spoiled)?;
         screen.show(&progress(artifact, receiver.progress()));
     }
@@ -205,7 +205,7 @@ async fn fetch_into(
     path.map_err(spoiled)
 }
 
-fn not_fetched(error: FetchError, cluster: &Cluster) -> Missed {
+fn not_fetched(error: FetchError) -> Missed {
     let again = error.is_transient();
     let failure = match error {
         error if error.is_forbidden_proxy() => Failure::cluster(format!(
@@ -218,9 +218,7 @@ fn not_fetched(error: FetchError, cluster: &Cluster) -> Missed {
         FetchError::Broken { from, cause } => {
             Failure::download(format!("the connection to {from} broke: {}", causes(cause.as_ref())))
         }
-        error @ (FetchError::Status { .. } | FetchError::Ca) => {
-            Failure::download(format!("{error}; namespace {}", cluster.namespace))
-        }
+        error @ (FetchError::Status { .. } | FetchError::Ca) => Failure::download(error.to_string()),
     };
     Missed { failure, again }
 }

@@ -46,9 +46,8 @@ fn headline(
     let why = because(Some(&condition.reason), Some(&condition.message));
     let _ = writeln!(text, ": {}", printable(&why));
     // Where targets failed, each one's advice follows.
-    let advice = advice(&condition.reason);
-    if end == End::Failed && !advice.is_empty() && failed_targets(status).next().is_none() {
-        let _ = writeln!(text, "  {advice}");
+    if end == End::Failed && failed_targets(status).next().is_none() {
+        advise(text, &condition.reason, &condition.message);
     }
 }
 
@@ -165,20 +164,22 @@ fn not_analyzed(text: &mut String, status: &ProfileRequestStatus, paint: Paint) 
     };
     let why = because(Some(&analyzed.reason), Some(&analyzed.message));
     let _ = writeln!(text, "{}: {}", paint.red("not analysed"), printable(&why));
-    let advice = advice(&analyzed.reason);
-    if !advice.is_empty() {
+    advise(text, &analyzed.reason, &analyzed.message);
+}
+
+fn advise(text: &mut String, reason: &str, message: &str) {
+    if let Some(advice) = advice(reason, message) {
         let _ = writeln!(text, "  {advice}");
     }
 }
 
 fn failures(text: &mut String, status: &ProfileRequestStatus, paint: Paint) {
     for target in failed_targets(status) {
-        let why = because(target.reason.map(pitwall_crds::Reason::as_str), target.message.as_deref());
+        let reason = target.reason.map_or("", pitwall_crds::Reason::as_str);
+        let message = target.message.as_deref().unwrap_or_default();
+        let why = because(Some(reason), Some(message));
         let _ = writeln!(text, "{} {}: {}", paint.red("failed"), printable(&place(target)), printable(&why));
-        let advice = target.reason.map_or("", pitwall_crds::Reason::advice);
-        if !advice.is_empty() {
-            let _ = writeln!(text, "  {advice}");
-        }
+        advise(text, reason, message);
     }
 }
 

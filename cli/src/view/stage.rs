@@ -44,8 +44,8 @@ impl Stage {
     /// What the user can do about a wait.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Waiting { reason: Some(reason), .. } => {
-                Some(advice(reason)).filter(|text| !text.is_empty())
+            Self::Waiting { reason: Some(reason), message } => {
+                advice(reason, message.as_deref().unwrap_or_default())
             }
             _ => None,
         }
