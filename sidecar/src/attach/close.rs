@@ -1,0 +1,161 @@
+//! Closing an inspector that a session opened, without freezing the app, and proving that it is closed.
+
+use super::eyes::Eyes;
+use super::link::Link;
+use super::open::{Unseen, await_listener};
+use crate::clock;
+use crate::discover::parse::Listener;
+use crate::discover::procfs::ProcRoot;
+use pitwall_inspector::{Command, Incoming, expression};
+use pitwall_protocol::ProcessId;
+use std::time::Duration;
+
+/// How long the app may take to hear of the closing.
+const HEARING: Duration = Duration::from_millis(500);
+/// How long the port may take to be gone afterwards.
+const GOING: Duration = Duration::from_millis(500);
+/// How often a port that stays is closed directly, and the pause before the second time; it doubles.
+const TRIES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(5);
+
+/// What became of an inspector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closure {
+    /// Its port was seen gone, and the process runs on.
+    Closed,
+    /// The process has ended, and its port with it.
+    ProcessGone,
+    /// Nothing opened in the time that was given.
+    NeverOpened,
+    /// It is still open after every try.
+    StillOpen(String),
+}
+
+/// Closes the inspector behind `listener`, through `link` first if there is one.
+///
+/// `process._debugEnd()` blocks the app's loop until every client drops. So a timer in the app calls it when
+/// we are gone already; where the loop doesn't turn, it is called directly, and the connection dropped at the
+/// close frame.
+pub async fn close(
+    eyes: &Eyes,
+    proc: &ProcRoot,
+    process: ProcessId,
+    link: Option<Link>,
+    listener: &Listener,
+) -> Closure {
+    let mut listener = listener.clone();
+    let listener = &mut listener;
+    let going = match link {
+        Some(mut link) => {
+            if !link.exiting {
+                let hearing = tokio::time::timeout(HEARING, link.evaluate(&expression::close_soon())).await;
+                tracing::debug!(pid = process.pid, ?hearing, "told the app to close its inspector");
+            }
+            // Dropped here, before the timer in the app fires.
+            GOING
+        }
+        None => Duration::ZERO,
+    };
+    let mut last = match gone_within(eyes, proc, process, listener, going).await {
+        Some(closure) => return closure,
+        None => "the port stayed open after the app was told to close it".to_owned(),
+    };
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..TRIES {
+        if let Err(error) = close_directly(listener).await {
+            last = error;
+        }
+        if let Some(closure) = gone_within(eyes, proc, process, listener, GOING).await {
+            return closure;
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    gone_within(eyes, proc, process, listener, Duration::ZERO).await.unwrap_or_else(|| {
+        Closure::StillOpen(format!(
+            "port {} of pid {} is still open after {TRIES} tries ({last}); its own timer closes it as soon as the \
+             app's event loop turns",
+            listener.port, process.pid
+        ))
+    })
+}
+
+/// Waits for an inspector to open after all, and closes it.
+pub async fn close_late(
+    eyes: &Eyes,
+    proc: &ProcRoot,
+    process: ProcessId,
+    known: &[u64],
+    watch_for: Duration,
+) -> Closure {
+    match await_listener(eyes, proc, process, known, clock::now() + watch_for).await {
+        Ok(listener) => close(eyes, proc, process, None, &listener).await,
+        Err(Unseen::Gone) => Closure::ProcessGone,
+        Err(Unseen::TimedOut) => Closure::NeverOpened,
+    }
+}
+
+/// What can be proved of an inspector now: `None` while it is open.
+///
+/// SIGUSR1 asks Node for its inspector twice, so one that was closed while JavaScript blocked the event loop
+/// can open once more, with another socket on the same address: `listener` is then that one.
+async fn gone(eyes: &Eyes, proc: &ProcRoot, process: ProcessId, listener: &mut Listener) -> Option<Closure> {
+    if !proc.runs(process) {
+        return Some(Closure::ProcessGone);
+    }
+    // When it can't be read, the process ended between the two looks: look again.
+    let open = proc.listeners(process.pid).ok()?;
+    let there = |one: &&Listener| (one.address, one.port) == (listener.address, listener.port);
+    let Some(present) = open.iter().find(there) else { return Some(Closure::Closed) };
+    if present.inode == listener.inode {
+        return None;
+    }
+    let held = eyes.held(proc, process, &[present.inode]).await.ok()?;
+    if held.is_empty() {
+        // Another process has the address by now.
+        return Some(Closure::Closed);
+    }
+    *listener = present.clone();
+    None
+}
+
+async fn gone_within(
+    eyes: &Eyes,
+    proc: &ProcRoot,
+    process: ProcessId,
+    listener: &mut Listener,
+    within: Duration,
+) -> Option<Closure> {
+    let until = clock::now() + within;
+    loop {
+        if let Some(closure) = gone(eyes, proc, process, listener).await {
+            return Some(closure);
+        }
+        if clock::now() >= until {
+            return None;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Calls `process._debugEnd()` through an interrupt and drops at the close frame that follows.
+async fn close_directly(listener: &Listener) -> Result<(), String> {
+    let closing = async {
+        let mut link = Link::connect(listener).await.map_err(|error| error.to_string())?;
+        let expression = expression::close_now();
+        let command = Command::Evaluate { expression: &expression, timeout: Duration::from_secs(2) };
+        let sent = link.connection.send(&command).map_err(|error| error.to_string())?;
+        loop {
+            match link.connection.next().await.map_err(|error| error.to_string())? {
+                Incoming::Closed(_) => return Ok(()),
+                Incoming::Reply { id, .. } if id == sent => return Ok(()),
+                Incoming::Refused { id, message, .. } if id == sent => return Err(message),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(2), closing)
+        .await
+        .unwrap_or_else(|_| Err("the inspector didn't answer within 2 s".to_owned()))
+}

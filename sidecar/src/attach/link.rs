@@ -1,0 +1,113 @@
+//! A proved connection to a process's inspector, and one command after another on it.
+
+use crate::discover::parse::Listener;
+use pitwall_inspector::{Closed, Command, Connection, Error, Evaluated, Event, Incoming, Limits};
+use serde_json::value::RawValue;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// How long V8 lets one of our expressions run.
+const EVALUATE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connection to an inspector that a session opened.
+#[derive(Debug)]
+pub struct Link {
+    /// The conversation.
+    pub connection: Connection,
+    /// The socket that was connected to.
+    pub listener: Listener,
+    /// Whether the app has said that it wants to exit and waits for us.
+    pub exiting: bool,
+}
+
+/// Why a command has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The inspector refused it.
+    #[error("the inspector refused {method}: {message}")]
+    Refused {
+        /// The command.
+        method: &'static str,
+        /// What the inspector says.
+        message: String,
+    },
+    /// The app threw.
+    #[error("the app threw at an expression of Pitwall's: {0}")]
+    Threw(String),
+    /// The connection ended.
+    #[error("the inspector's connection ended at {method} ({how})")]
+    Lost {
+        /// The command.
+        method: &'static str,
+        /// How it ended.
+        how: String,
+    },
+    /// The conversation went wrong.
+    #[error(transparent)]
+    Inspector(#[from] Error),
+}
+
+/// Where to dial a listening socket; a wildcard is reached through loopback.
+pub fn address(listener: &Listener) -> SocketAddr {
+    let ip = match listener.address {
+        IpAddr::V4(v4) if v4.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(v6) if v6.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        other => other,
+    };
+    SocketAddr::new(ip, listener.port)
+}
+
+/// How a connection ended, in words.
+pub fn ending(closed: Closed) -> String {
+    match closed {
+        Closed::ByFrame { code: Some(code) } => format!("closed from within the app, code {code}"),
+        Closed::ByFrame { code: None } => "closed from within the app".to_owned(),
+        Closed::Dropped { within_message: true } => "dropped in the middle of a message".to_owned(),
+        Closed::Dropped { within_message: false } => "dropped".to_owned(),
+    }
+}
+
+impl Link {
+    /// Asks the socket for its target and connects to it. Has no time limit of its own.
+    pub async fn connect(listener: &Listener) -> Result<Self, Error> {
+        let addr = address(listener);
+        let targets = pitwall_inspector::list(addr).await?;
+        let [target] = targets.as_slice() else {
+            return Err(Error::NotAnInspector {
+                addr,
+                seen: format!("it lists {} targets where Node lists one", targets.len()),
+            });
+        };
+        let connection = Connection::connect(addr, target, Limits::default()).await?;
+        Ok(Self { connection, listener: listener.clone(), exiting: false })
+    }
+
+    /// Sends a command and waits for its result. Has no time limit of its own.
+    pub async fn call(&mut self, command: &Command<'_>) -> Result<Box<RawValue>, CallError> {
+        let method = command.method();
+        let sent = self.connection.send(command)?;
+        loop {
+            match self.connection.next().await? {
+                Incoming::Reply { id, result } if id == sent => return Ok(result),
+                Incoming::Refused { id, message, .. } if id == sent => {
+                    return Err(CallError::Refused { method, message });
+                }
+                Incoming::Event(Event::WaitingForDisconnect) => self.exiting = true,
+                Incoming::Closed(closed) => return Err(CallError::Lost { method, how: ending(closed) }),
+                Incoming::Reply { .. }
+                | Incoming::Refused { .. }
+                | Incoming::StreamChunk { .. }
+                | Incoming::StreamEnd { .. } => {}
+            }
+        }
+    }
+
+    /// Evaluates an expression for its value.
+    pub async fn evaluate(&mut self, expression: &str) -> Result<Box<RawValue>, CallError> {
+        let command = Command::Evaluate { expression, timeout: EVALUATE_TIMEOUT };
+        match Evaluated::from_result(&self.call(&command).await?)? {
+            Evaluated::Value(value) => Ok(value),
+            Evaluated::Threw(text) => Err(CallError::Threw(text)),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! From the signal to a proved connection with the dead-man's switch armed.
+
+use super::eyes::Eyes;
+use super::ladder::{Proved, failure, gone};
+use super::link::{CallError, Link, address};
+use crate::clock;
+use crate::discover::parse::Listener;
+use crate::discover::procfs::ProcRoot;
+use pitwall_inspector::{Command, Error, expression};
+use pitwall_protocol::{Failure, FailureReason, ProcessId};
+use std::time::{Duration, Instant};
+
+/// The first pause between two looks for the port, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// How long an inspector whose port is open may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A proved connection.
+#[derive(Debug)]
+pub struct Opened {
+    /// The connection.
+    pub link: Link,
+    /// `process.version`.
+    pub node_version: String,
+    /// From the signal to here.
+    pub took: Duration,
+}
+
+/// Why there is no proved connection, and what is left to be done about it.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Nothing was signalled.
+    NotSignalled(Failure),
+    /// The signal was sent, and nothing opened yet: it may open later.
+    Silent(Failure),
+    /// An inspector is open that can't be used: it must be closed.
+    Unusable(Failure, Listener),
+}
+
+/// Signals, waits for the socket that wasn't there before, connects, and proves that it is this process.
+/// `found` hears of the socket as soon as it is known to be the process's.
+pub async fn open(
+    eyes: &Eyes,
+    proc: &ProcRoot,
+    process: ProcessId,
+    proved: &Proved,
+    patience: Duration,
+    disarm_after: Duration,
+    found: impl FnOnce(&Listener),
+) -> Result<Opened, OpenError> {
+    eyes.signal(proc, process).await.map_err(OpenError::NotSignalled)?;
+    let signalled = clock::now();
+    let listener = await_listener(eyes, proc, process, &proved.known, signalled + patience).await.map_err(
+        |unseen| match unseen {
+            Unseen::Gone => OpenError::Silent(gone(process)),
+            Unseen::TimedOut => OpenError::Silent(failure(
+                FailureReason::InspectorDidNotOpen,
+                format!(
+                    "sent SIGUSR1 to pid {} and saw no new port of its within {} ms: the app has a SIGUSR1 \
+                     handler of its own, or is inside a long native call. Remove the handler, or try again; \
+                     a port that opens within the next minute is closed",
+                    process.pid,
+                    patience.as_millis()
+                ),
+            )),
+        },
+    )?;
+    found(&listener);
+    if !listener.is_loopback() {
+        let why = failure(
+            FailureReason::InspectorFailed,
+            format!(
+                "the inspector of pid {} opened on {}:{}, where others than this pod could reach it; it is \
+                 closed again. Look for a host in process.debugPort, --inspect-port or NODE_OPTIONS",
+                process.pid, listener.address, listener.port
+            ),
+        );
+        return Err(OpenError::Unusable(why, listener));
+    }
+    let proving = tokio::time::timeout(ANSWER_TIMEOUT, prove(process, proved, &listener, disarm_after));
+    match proving.await {
+        Ok(Ok((link, node_version))) => {
+            Ok(Opened { link, node_version, took: clock::now().saturating_duration_since(signalled) })
+        }
+        Ok(Err(why)) => Err(OpenError::Unusable(why, listener)),
+        Err(_) => {
+            let why = failure(
+                FailureReason::InspectorFailed,
+                format!(
+                    "the inspector of pid {} listens on port {} but didn't answer within {ANSWER_TIMEOUT:?}",
+                    process.pid, listener.port
+                ),
+            );
+            Err(OpenError::Unusable(why, listener))
+        }
+    }
+}
+
+/// Why no socket was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// The process ended.
+    Gone,
+    /// Nothing opened in time.
+    TimedOut,
+}
+
+/// Waits for a listening socket of the process that isn't among `known`.
+pub async fn await_listener(
+    eyes: &Eyes,
+    proc: &ProcRoot,
+    process: ProcessId,
+    known: &[u64],
+    until: Instant,
+) -> Result<Listener, Unseen> {
+    let mut known = known.to_vec();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let new: Vec<Listener> = proc
+            .listeners(process.pid)
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|one| !known.contains(&one.inode))
+            .collect();
+        if !new.is_empty() {
+            let inodes: Vec<u64> = new.iter().map(|one| one.inode).collect();
+            // What can't be looked at now may be looked at in the next round.
+            if let Ok(held) = eyes.held(proc, process, &inodes).await {
+                for listener in new {
+                    if held.contains(&listener.inode) && is_inspector(&listener).await {
+                        return Ok(listener);
+                    }
+                    known.push(listener.inode);
+                }
+            }
+        }
+        if proc.identity(process.pid) != Some(process) || !proc.runs(process) {
+            return Err(Unseen::Gone);
+        }
+        if clock::now() >= until {
+            return Err(Unseen::TimedOut);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether a new socket of the process answers as an inspector does. One that doesn't answer in time counts
+/// too: better to close too much of what came with our signal than to leave it.
+async fn is_inspector(listener: &Listener) -> bool {
+    let asked = tokio::time::timeout(Duration::from_secs(2), pitwall_inspector::list(address(listener)));
+    !matches!(asked.await, Ok(Err(Error::NotAnInspector { .. } | Error::HttpCutShort { .. })))
+}
+
+async fn prove(
+    process: ProcessId,
+    proved: &Proved,
+    listener: &Listener,
+    disarm_after: Duration,
+) -> Result<(Link, String), Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        failure(
+            FailureReason::InspectorFailed,
+            format!("talked to the inspector of pid {} on port {}: {error}", process.pid, listener.port),
+        )
+    };
+    let call_failed = |error: CallError| failed(&error);
+    let mut link = Link::connect(listener).await.map_err(|error| failed(&error))?;
+    let value = link.evaluate(&expression::identity()).await.map_err(call_failed)?;
+    let identity = expression::Identity::from_value(&value).map_err(|error| failed(&error))?;
+    if u32::try_from(identity.pid) != Ok(proved.inner_pid) {
+        return Err(failure(
+            FailureReason::WrongProcess,
+            format!(
+                "connected to the port that pid {} opened and asked for process.pid: {} where {} was \
+                 expected; nothing was recorded",
+                process.pid, identity.pid, proved.inner_pid
+            ),
+        ));
+    }
+    link.evaluate(&expression::arm(disarm_after)).await.map_err(call_failed)?;
+    match link.call(&Command::NodeRuntimeEnable).await {
+        // Node 18 has no such command, and needs none.
+        Ok(_) | Err(CallError::Refused { .. }) => {}
+        Err(error) => return Err(call_failed(error)),
+    }
+    link.call(&Command::NotifyWhenWaitingForDisconnect { enabled: true }).await.map_err(call_failed)?;
+    Ok((link, identity.version))
+}

@@ -1,0 +1,6 @@
+//! From the profile's bytes to parts at the store: compress, spool, cut, upload.
+
+pub mod collect;
+pub mod put;
+pub mod spool;
+pub mod upload;

@@ -1,0 +1,393 @@
+//! The IO loop around one session: does what it asks for, and tells it what came of that.
+
+use super::effect::{BeginError, Effect, Event};
+use super::machine::{Begun, Session};
+use crate::attach::close::{close, close_late};
+use crate::attach::eyes::Eyes;
+use crate::attach::ladder::{self, Proved, failure, gone};
+use crate::attach::link::{CallError, Link, ending};
+use crate::attach::open::{OpenError, open};
+use crate::clock;
+use crate::discover::procfs::ProcRoot;
+use crate::journal::{Journal, Record};
+use crate::publish::collect::{CollectError, collect};
+use crate::publish::put::put;
+use crate::publish::spool::Spool;
+use crate::trust::StoreTrust;
+use pitwall_inspector::{Command, Incoming};
+use pitwall_protocol::{
+    ContainerRef, Failure, FailureReason, ProcessId, RequestUid, SessionReport, SidecarMessage,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::AbortHandle;
+
+/// How long Node may take to start its profiler: 1.5 s a gigabyte of small objects, on a slow machine.
+const BEGIN_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// What a session works on and with.
+#[derive(Debug)]
+pub struct Ground {
+    /// `/proc`.
+    pub proc: ProcRoot,
+    /// Whose ids look and signal.
+    pub eyes: Eyes,
+    /// Where artifacts wait.
+    pub spool: Spool,
+    /// Where records are.
+    pub journal: Journal,
+    /// What the store's certificate must descend from.
+    pub store: StoreTrust,
+}
+
+/// What a session has to say to the worker.
+#[derive(Debug)]
+pub enum Told {
+    /// For the operator, kept until the next one.
+    Report(Box<SessionReport>),
+    /// For the operator.
+    Message(SidecarMessage),
+    /// Another session may record the process.
+    Free,
+    /// Nothing is left of it.
+    Over,
+}
+
+/// A session's name.
+pub type Key = (RequestUid, ProcessId);
+
+/// Something came of what a lane does.
+struct Outcome {
+    lane: Lane,
+    generation: u64,
+    event: Event,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Inspector,
+    Artifact,
+}
+
+/// What goes on in a lane, ended when the next thing begins.
+#[derive(Debug, Default)]
+struct Running {
+    generation: u64,
+    task: Option<AbortHandle>,
+}
+
+impl Running {
+    fn end(&mut self) {
+        self.generation += 1;
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Runs a session to its very end, or until `inbox` closes.
+pub async fn drive(
+    begun: Begun,
+    ground: Arc<Ground>,
+    inbox: mpsc::Receiver<Event>,
+    told: mpsc::Sender<(Key, Told)>,
+) {
+    let Begun { session, effects } = begun;
+    let (outcomes, came) = mpsc::channel(16);
+    let driver = Driver {
+        key: session.key(),
+        session,
+        ground,
+        told,
+        outcomes,
+        link: Arc::new(Mutex::new(None)),
+        inspector: Running::default(),
+        artifact: Running::default(),
+        free: false,
+    };
+    driver.run(effects, inbox, came).await;
+}
+
+struct Driver {
+    key: Key,
+    session: Session,
+    ground: Arc<Ground>,
+    told: mpsc::Sender<(Key, Told)>,
+    outcomes: mpsc::Sender<Outcome>,
+    link: Arc<Mutex<Option<Link>>>,
+    inspector: Running,
+    artifact: Running,
+    free: bool,
+}
+
+impl Driver {
+    async fn run(
+        mut self,
+        first: Vec<Effect>,
+        mut inbox: mpsc::Receiver<Event>,
+        mut came: mpsc::Receiver<Outcome>,
+    ) {
+        self.perform(first).await;
+        while !self.session.is_over() {
+            let wake = self.session.wake_at();
+            let tick = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let event = tokio::select! {
+                Some(outcome) = came.recv() => if self.current(&outcome) { outcome.event } else { continue },
+                event = inbox.recv() => match event {
+                    Some(event) => event,
+                    None => return,
+                },
+                () = tick => Event::Tick,
+            };
+            tracing::debug!(request = %self.key.0, pid = self.key.1.pid, ?event, "session");
+            let effects = self.session.handle(event, clock::now());
+            self.perform(effects).await;
+        }
+        self.tell(Told::Over).await;
+    }
+
+    /// Whether an outcome is of what the lane does now, not of something that was ended.
+    fn current(&self, outcome: &Outcome) -> bool {
+        let running = match outcome.lane {
+            Lane::Inspector => &self.inspector,
+            Lane::Artifact => &self.artifact,
+        };
+        running.generation == outcome.generation
+    }
+
+    async fn tell(&self, told: Told) {
+        // The worker being gone ends `inbox`, and with it this driver.
+        self.told.send((self.key.clone(), told)).await.ok();
+    }
+
+    async fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Prove => {
+                    let (ground, process, container) =
+                        (self.ground.clone(), self.key.1, self.session.container().clone());
+                    self.begin(Lane::Inspector, async move {
+                        Event::Proved(prove(&ground, process, &container).await)
+                    });
+                }
+                Effect::Open { proved, patience, disarm_after, record } => {
+                    self.open(proved, patience, disarm_after, record);
+                }
+                Effect::Begin { interval } => {
+                    let link = self.link.clone();
+                    self.begin(Lane::Inspector, async move { Event::Began(begin(&link, interval).await) });
+                }
+                Effect::Watch => {
+                    let link = self.link.clone();
+                    self.begin(Lane::Inspector, async move { watch(&link).await });
+                }
+                Effect::Collect { file } => {
+                    let (link, ground) = (self.link.clone(), self.ground.clone());
+                    self.begin(
+                        Lane::Inspector,
+                        async move { take_profile(&link, &ground.spool, &file).await },
+                    );
+                }
+                Effect::Close { listener } => {
+                    let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
+                    self.begin(Lane::Inspector, async move {
+                        let link = link.lock().await.take();
+                        Event::Closed(close(&ground.eyes, &ground.proc, process, link, &listener).await)
+                    });
+                }
+                Effect::CloseLate { known, watch_for } => {
+                    let (ground, process) = (self.ground.clone(), self.key.1);
+                    self.begin(Lane::Inspector, async move {
+                        Event::Closed(
+                            close_late(&ground.eyes, &ground.proc, process, &known, watch_for).await,
+                        )
+                    });
+                }
+                Effect::Put { file, part } => {
+                    let ground = self.ground.clone();
+                    self.begin(Lane::Artifact, async move {
+                        Event::PutDone(put(ground.store.client(), &ground.spool.path(&file), part).await)
+                    });
+                }
+                Effect::DropPut => self.artifact.end(),
+                Effect::NeedParts { upload_id, first_part } => {
+                    let (request, process) = self.key.clone();
+                    self.tell(Told::Message(SidecarMessage::NeedParts {
+                        request,
+                        process,
+                        upload_id,
+                        first_part,
+                    }))
+                    .await;
+                }
+                Effect::Report(report) => self.tell(Told::Report(report)).await,
+                Effect::Journal(record) => {
+                    if let Err(error) = self.write(*record) {
+                        tracing::error!(request = %self.key.0, %error, "couldn't write the session's record");
+                    }
+                }
+                Effect::DeleteSpooled(file) => self.ground.spool.delete(&file),
+                Effect::Forget => self.ground.journal.forget(&self.key.0, self.key.1),
+            }
+        }
+        if !self.free && !self.session.occupies_process() {
+            self.free = true;
+            self.tell(Told::Free).await;
+        }
+    }
+
+    fn write(&self, mut record: Record) -> std::io::Result<()> {
+        record.written_unix_ms = clock::unix_ms();
+        self.ground.journal.write(&record)
+    }
+
+    fn begin(&mut self, lane: Lane, work: impl Future<Output = Event> + Send + 'static) {
+        let running = match lane {
+            Lane::Inspector => &mut self.inspector,
+            Lane::Artifact => &mut self.artifact,
+        };
+        running.end();
+        let (generation, outcomes) = (running.generation, self.outcomes.clone());
+        let task = tokio::spawn(async move {
+            let event = work.await;
+            outcomes.send(Outcome { lane, generation, event }).await.ok();
+        });
+        running.task = Some(task.abort_handle());
+    }
+
+    fn open(&mut self, proved: Proved, patience: Duration, disarm_after: Duration, record: Box<Record>) {
+        // Before the signal, always: the next worker must know what this one may have opened.
+        let written = self.write(*record);
+        let (ground, process, slot) = (self.ground.clone(), self.key.1, self.link.clone());
+        let (generation, outcomes) = (self.inspector.generation + 1, self.outcomes.clone());
+        self.begin(Lane::Inspector, async move {
+            if let Err(error) = written {
+                return Event::NotSignalled(failure(
+                    FailureReason::SpoolFailed,
+                    format!(
+                        "writing the session's record before the signal: {error}; pid {} was not signalled. Look at \
+                         the sidecar's volume",
+                        process.pid
+                    ),
+                ));
+            }
+            let found = |listener: &_| {
+                let event = Event::Found(Clone::clone(listener));
+                // The queue is long enough for what one lane can have under way.
+                outcomes.try_send(Outcome { lane: Lane::Inspector, generation, event }).ok();
+            };
+            match open(&ground.eyes, &ground.proc, process, &proved, patience, disarm_after, found).await {
+                Ok(opened) => {
+                    *slot.lock().await = Some(opened.link);
+                    Event::Opened { node_version: opened.node_version, took: opened.took }
+                }
+                Err(OpenError::NotSignalled(failure)) => Event::NotSignalled(failure),
+                Err(OpenError::Silent(failure)) => Event::Silent(failure),
+                Err(OpenError::Unusable(failure, _)) => Event::Unusable(failure),
+            }
+        });
+    }
+}
+
+async fn prove(ground: &Ground, process: ProcessId, container: &ContainerRef) -> Result<Proved, Failure> {
+    let sighting = ground.eyes.look_at(&ground.proc, process).await?;
+    if sighting.facts.container.as_deref() != Some(container.id.as_str()) {
+        tracing::warn!(
+            pid = process.pid,
+            container = container.name,
+            "asked to record outside of the container"
+        );
+        return Err(gone(process));
+    }
+    ladder::climb(&sighting)
+}
+
+async fn begin(slot: &Mutex<Option<Link>>, interval: Duration) -> Result<Duration, BeginError> {
+    let mut slot = slot.lock().await;
+    let Some(link) = slot.as_mut() else { return Err(BeginError::Lost("dropped".to_owned())) };
+    let commands = async {
+        link.call(&Command::ProfilerEnable).await?;
+        link.call(&Command::ProfilerSetSamplingInterval(interval)).await?;
+        if link.exiting {
+            return Ok(None);
+        }
+        let asked = clock::now();
+        link.call(&Command::ProfilerStart).await?;
+        Ok(Some(clock::now().saturating_duration_since(asked)))
+    };
+    match tokio::time::timeout(BEGIN_TIMEOUT, commands).await {
+        Ok(Ok(Some(took))) => Ok(took),
+        Ok(Ok(None)) => Err(BeginError::Exiting),
+        Ok(Err(error @ (CallError::Refused { .. } | CallError::Threw(_)))) => {
+            Err(BeginError::Failed(failure(FailureReason::ProfilerFailed, error.to_string())))
+        }
+        Ok(Err(CallError::Lost { how, .. })) => {
+            // Node may be waiting for this side to hang up.
+            *slot = None;
+            Err(BeginError::Lost(how))
+        }
+        Ok(Err(CallError::Inspector(error))) => {
+            *slot = None;
+            Err(BeginError::Lost(error.to_string()))
+        }
+        Err(_) => Err(BeginError::Failed(failure(
+            FailureReason::ProfilerFailed,
+            format!(
+                "Profiler.start wasn't answered within {BEGIN_TIMEOUT:?}: the app is inside a long native call"
+            ),
+        ))),
+    }
+}
+
+async fn watch(slot: &Mutex<Option<Link>>) -> Event {
+    let mut slot = slot.lock().await;
+    let how = loop {
+        let Some(link) = slot.as_mut() else { break "dropped".to_owned() };
+        if link.exiting {
+            return Event::Exiting;
+        }
+        match link.connection.next().await {
+            Ok(Incoming::Event(pitwall_inspector::Event::WaitingForDisconnect)) => link.exiting = true,
+            Ok(Incoming::Closed(closed)) => break ending(closed),
+            Ok(_) => {}
+            Err(error) => break error.to_string(),
+        }
+    };
+    *slot = None;
+    Event::Lost(how)
+}
+
+async fn take_profile(slot: &Mutex<Option<Link>>, spool: &Spool, file: &str) -> Event {
+    let mut slot = slot.lock().await;
+    let Some(link) = slot.as_mut() else { return Event::Lost("dropped".to_owned()) };
+    let error = match collect(link, spool, file).await {
+        Ok(collected) => return Event::Collected(collected.spooled, collected.took),
+        Err(error) => error,
+    };
+    let text = format!("took over the profile: {error}");
+    match error {
+        CollectError::Lost(how) => {
+            *slot = None;
+            Event::Lost(how)
+        }
+        CollectError::Inspector(error) => {
+            *slot = None;
+            Event::Lost(error.to_string())
+        }
+        CollectError::Refused(_) => Event::NotCollected(failure(FailureReason::ProfilerFailed, text)),
+        CollectError::Silent => Event::NotCollected(failure(FailureReason::InspectorFailed, text)),
+        CollectError::Spool(_) => Event::NotCollected(failure(FailureReason::SpoolFailed, text)),
+    }
+}

@@ -1,0 +1,138 @@
+//! What a session hears, and what it asks for.
+
+use crate::attach::close::Closure;
+use crate::attach::ladder::Proved;
+use crate::discover::parse::Listener;
+use crate::journal::Record;
+use crate::publish::spool::Spooled;
+use crate::publish::upload::{Put, PutError};
+use pitwall_protocol::{Failure, Part, SessionReport, UploadGrant};
+use std::time::Duration;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// To [`Effect::Prove`].
+    Proved(Result<Proved, Failure>),
+    /// While [`Effect::Open`] runs: the inspector's socket.
+    Found(Listener),
+    /// To [`Effect::Open`]: connected, proved, the switch armed.
+    Opened {
+        /// `process.version`.
+        node_version: String,
+        /// From the signal to the proof.
+        took: Duration,
+    },
+    /// To [`Effect::Open`]: nothing was signalled.
+    NotSignalled(Failure),
+    /// To [`Effect::Open`]: the signal was sent, and nothing opened.
+    Silent(Failure),
+    /// To [`Effect::Open`]: what opened can't be used.
+    Unusable(Failure),
+    /// To [`Effect::Begin`]: the profiler runs; what `Profiler.start` took.
+    Began(Result<Duration, BeginError>),
+    /// To [`Effect::Watch`]: the app wants to exit and waits for us.
+    Exiting,
+    /// To [`Effect::Watch`] or [`Effect::Collect`]: the connection ended.
+    Lost(String),
+    /// To [`Effect::Collect`]: the profile is on the spool; what `Profiler.stop` took.
+    Collected(Spooled, Duration),
+    /// To [`Effect::Collect`]: there is no profile.
+    NotCollected(Failure),
+    /// To [`Effect::Close`] and [`Effect::CloseLate`].
+    Closed(Closure),
+    /// To [`Effect::Put`].
+    PutDone(Result<Part, PutError>),
+    /// The operator signed URLs.
+    Grant(UploadGrant),
+    /// Someone wants the recording to end, and what there is kept or not.
+    Stop {
+        /// Whether to keep it.
+        keep: bool,
+    },
+    /// The pod is ending.
+    Shutdown,
+    /// The channel to the operator is up again.
+    Connected,
+    /// The operator has taken note of the end.
+    Acknowledged,
+    /// The moment that [`super::Session::wake_at`] named has come.
+    Tick,
+}
+
+/// Why the profiler doesn't run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BeginError {
+    /// The connection ended.
+    Lost(String),
+    /// The app wants to exit.
+    Exiting,
+    /// Node refused.
+    Failed(Failure),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Inspector's lane: look at the process and climb the ladder.
+    Prove,
+    /// Inspector's lane: write the record, signal, find the socket, connect, prove the pid, arm the switch.
+    Open {
+        /// What was proved.
+        proved: Proved,
+        /// How long the port may take to open.
+        patience: Duration,
+        /// When the dead-man's switch fires.
+        disarm_after: Duration,
+        /// The record to be written before the signal.
+        record: Box<Record>,
+    },
+    /// Inspector's lane: start the profiler.
+    Begin {
+        /// Between two samples.
+        interval: Duration,
+    },
+    /// Inspector's lane: listen for the app's exit and the connection's end.
+    Watch,
+    /// Inspector's lane: stop the profiler, and take the profile over to the spool.
+    Collect {
+        /// The file on the spool.
+        file: String,
+    },
+    /// Inspector's lane: close what was opened, and see it closed.
+    Close {
+        /// The inspector's socket.
+        listener: Listener,
+    },
+    /// Inspector's lane: wait for what may still open, and close it.
+    CloseLate {
+        /// The sockets that listened before the signal.
+        known: Vec<u64>,
+        /// How long.
+        watch_for: Duration,
+    },
+    /// Artifact's lane: send one part.
+    Put {
+        /// The file on the spool.
+        file: String,
+        /// Which part, and where to.
+        part: Put,
+    },
+    /// Artifact's lane: give up the part that is on its way.
+    DropPut,
+    /// Ask the operator for URLs.
+    NeedParts {
+        /// The upload that goes on; empty for a new one.
+        upload_id: String,
+        /// The first part without a URL.
+        first_part: u32,
+    },
+    /// Tell the operator.
+    Report(Box<SessionReport>),
+    /// Write the session's record.
+    Journal(Box<Record>),
+    /// Delete the artifact from the spool.
+    DeleteSpooled(String),
+    /// The session is over in every respect: delete its record.
+    Forget,
+}

@@ -1,0 +1,692 @@
+//! The state machine. Pure: no IO, no clock.
+
+use super::effect::{BeginError, Effect, Event};
+use crate::attach::close::Closure;
+use crate::attach::ladder::{Proved, failure};
+use crate::discover::parse::Listener;
+use crate::journal::{Mark, Record, session_name};
+use crate::publish::upload::{Step, Upload};
+use pitwall_protocol::{
+    Attach, ContainerRef, EarlyEnd, Failure, FailureReason, OpenedBy, ProcessId, Recording, RequestUid,
+    SessionPhase, Stall, Start,
+};
+use std::time::{Duration, Instant};
+
+/// How long the port may take to open after the signal.
+const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a port that didn't open is watched for further.
+const LATE_WATCH: Duration = Duration::from_mins(1);
+/// After a restart, how long the end is held back for a port that the former worker's signal may open.
+const RECOVERY_HOLD: Duration = Duration::from_secs(5);
+/// How often, and for how long, an inspector that stays open is closed again.
+const STUCK_PAUSE: Duration = Duration::from_secs(30);
+const MOST_STUCK_ROUNDS: u32 = 20;
+/// How long after the end of the window the app closes its inspector by itself.
+const SWITCH_MARGIN: Duration = Duration::from_secs(90);
+/// What is kept of the time before the deadline for collecting and uploading; at most a quarter of the whole.
+const PUBLISH_RESERVE: Duration = Duration::from_secs(10);
+/// Progress is reported at most this often.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) request: RequestUid,
+    pub(super) request_name: String,
+    pub(super) process: ProcessId,
+    pub(super) container: ContainerRef,
+    pub(super) interval: Duration,
+    pub(super) window: Duration,
+    pub(super) deadline: Instant,
+    pub(super) latest_end: Instant,
+    pub(super) inspector: Inspector,
+    pub(super) known: Vec<u64>,
+    pub(super) listener: Option<Listener>,
+    pub(super) first_grant: Option<Grant>,
+    pub(super) upload: Option<Upload>,
+    pub(super) ended_early: Option<EarlyEnd>,
+    pub(super) recorded: Duration,
+    pub(super) node_version: Option<String>,
+    pub(super) attach: Option<Attach>,
+    pub(super) stall: Stall,
+    /// How the connection was lost, until the inspector's lane says whether the process lives.
+    pub(super) lost: Option<String>,
+    /// How it ends, once that is decided.
+    pub(super) outcome: Option<SessionPhase>,
+    pub(super) outcome_journaled: bool,
+    pub(super) stuck_rounds: u32,
+    pub(super) shown: Shown,
+    pub(super) acknowledged: bool,
+    pub(super) forgotten: bool,
+    pub(super) random: fastrand::Rng,
+}
+
+/// A grant that came before there was something to upload, and when.
+pub(super) type Grant = (pitwall_protocol::UploadGrant, Instant);
+
+/// What the operator was told last.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    pub(super) phase: Option<SessionPhase>,
+    pub(super) at: Option<Instant>,
+    /// Whether that was the end.
+    pub(super) ended: bool,
+}
+
+/// Where the inspector's lane stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Inspector {
+    Proving,
+    Opening,
+    Beginning,
+    Recording {
+        since: Instant,
+    },
+    Collecting,
+    Closing,
+    /// The signal was sent and nothing has opened yet; the end may be told from this moment on.
+    WatchingLate {
+        tell_from: Instant,
+    },
+    /// It stays open after every try, and is tried again at this moment.
+    Stuck {
+        again_at: Instant,
+    },
+    /// Nothing is going on any more: never signalled, seen closed, or given up.
+    Settled,
+}
+
+impl Inspector {
+    /// Whether the session's end may be told.
+    pub(super) fn lets_end(&self, now: Instant) -> bool {
+        match self {
+            Self::Settled | Self::Stuck { .. } => true,
+            Self::WatchingLate { tell_from } => now >= *tell_from,
+            Self::Proving
+            | Self::Opening
+            | Self::Beginning
+            | Self::Recording { .. }
+            | Self::Collecting
+            | Self::Closing => false,
+        }
+    }
+}
+
+/// A new session and what it begins with.
+#[derive(Debug)]
+pub struct Begun {
+    /// The session.
+    pub session: Session,
+    /// What is to be done first.
+    pub effects: Vec<Effect>,
+}
+
+impl Session {
+    /// Begins what the operator asked for. `seed` is for the pauses between retries.
+    pub fn start(start: Start, now: Instant, seed: u64) -> Begun {
+        let deadline_in = Duration::from_millis(start.deadline_ms);
+        let deadline = now + deadline_in;
+        let mut session = Self {
+            request: start.request,
+            request_name: start.request_name,
+            process: start.process,
+            container: start.container,
+            interval: Duration::ZERO,
+            window: Duration::from_millis(start.duration_ms),
+            deadline,
+            latest_end: now + (deadline_in.saturating_sub(PUBLISH_RESERVE)).max(deadline_in / 4 * 3),
+            inspector: Inspector::Proving,
+            known: vec![],
+            listener: None,
+            first_grant: Some((start.grant, now)),
+            upload: None,
+            ended_early: None,
+            recorded: Duration::ZERO,
+            node_version: None,
+            attach: None,
+            stall: Stall::default(),
+            lost: None,
+            outcome: None,
+            outcome_journaled: false,
+            stuck_rounds: 0,
+            shown: Shown::default(),
+            acknowledged: false,
+            forgotten: false,
+            random: fastrand::Rng::with_seed(seed),
+        };
+        let mut effects = vec![];
+        match start.recording {
+            Recording::Cpu { sampling_interval_us } if sampling_interval_us > 0 && start.duration_ms > 0 => {
+                session.interval = Duration::from_micros(sampling_interval_us.into());
+                effects.push(Effect::Prove);
+            }
+            other => {
+                session.inspector = Inspector::Settled;
+                session.fail(
+                    FailureReason::Unsupported,
+                    format!("asked to record {other:?} for {:?}, which this sidecar can't: restart the pod to get a \
+                             newer one", session.window),
+                );
+            }
+        }
+        session.settle(now, &mut effects);
+        Begun { session, effects }
+    }
+
+    /// Refuses what the operator asked for: a session that is over before it began.
+    pub fn refuse(start: Start, why: Failure, now: Instant) -> Begun {
+        let mut begun = Self::start(start, now, 0);
+        begun.effects.clear();
+        begun.session.inspector = Inspector::Settled;
+        begun.session.outcome = Some(SessionPhase::Failed(why));
+        begun.session.shown = Shown::default();
+        begun.session.outcome_journaled = false;
+        begun.session.settle(now, &mut begun.effects);
+        begun
+    }
+
+    /// Takes over what a worker that died has left.
+    pub fn recover(record: Record, unix_ms: u64, now: Instant, seed: u64) -> Begun {
+        let deadline = now + Duration::from_millis(record.deadline_left_ms(unix_ms));
+        let mut effects = vec![];
+        let (inspector, known, listener) = match record.inspector {
+            Mark::Clear => (Inspector::Settled, vec![], None),
+            Mark::Signalled { known } => {
+                effects.push(Effect::CloseLate { known: known.clone(), watch_for: LATE_WATCH });
+                (Inspector::WatchingLate { tell_from: now + RECOVERY_HOLD }, known, None)
+            }
+            Mark::Open { listener } => {
+                effects.push(Effect::Close { listener: listener.clone() });
+                (Inspector::Closing, vec![], Some(listener))
+            }
+        };
+        let mut session = Self {
+            request: record.request,
+            request_name: record.request_name,
+            process: record.process,
+            container: record.container,
+            interval: Duration::ZERO,
+            window: Duration::ZERO,
+            deadline,
+            latest_end: deadline,
+            inspector,
+            known,
+            listener,
+            first_grant: None,
+            upload: record.spooled.map(Upload::new),
+            ended_early: record.ended_early,
+            recorded: Duration::from_millis(record.recorded_ms),
+            node_version: record.node_version,
+            attach: record.attach,
+            stall: record.stall,
+            lost: None,
+            outcome_journaled: record.end.is_some(),
+            outcome: record.end,
+            stuck_rounds: 0,
+            shown: Shown::default(),
+            acknowledged: false,
+            forgotten: false,
+            random: fastrand::Rng::with_seed(seed),
+        };
+        if session.upload.is_none() && session.outcome.is_none() {
+            session.fail(
+                FailureReason::SidecarRestarted,
+                format!(
+                    "the sidecar's worker died while it recorded pid {}; V8 dropped the profile with the \
+                     connection. Make a new request; if it happens again, look at the sidecar's log and memory",
+                    session.process.pid
+                ),
+            );
+        }
+        session.settle(now, &mut effects);
+        Begun { session, effects }
+    }
+
+    /// Who is recorded on whose behalf.
+    pub fn key(&self) -> (RequestUid, ProcessId) {
+        (self.request.clone(), self.process)
+    }
+
+    /// The container that the process is to be in.
+    pub fn container(&self) -> &ContainerRef {
+        &self.container
+    }
+
+    /// Whether the process can't be recorded for another request yet.
+    pub fn occupies_process(&self) -> bool {
+        self.inspector != Inspector::Settled
+    }
+
+    /// For people: the request's namespace and name.
+    pub fn request_name(&self) -> &str {
+        &self.request_name
+    }
+
+    /// Whether nothing is left to be done.
+    pub fn is_over(&self) -> bool {
+        self.forgotten
+    }
+
+    /// Whether the end was reported and only its acknowledgement is awaited.
+    pub fn awaits_acknowledgement(&self) -> bool {
+        self.shown.ended && !self.occupies_process()
+    }
+
+    /// When [`Event::Tick`] is due, if nothing happens before.
+    pub fn wake_at(&self) -> Option<Instant> {
+        let mut moments = vec![];
+        match self.inspector {
+            Inspector::Recording { since } => {
+                moments.push(self.window_end(since));
+                moments.extend(self.next_progress());
+            }
+            Inspector::WatchingLate { tell_from } if self.outcome.is_some() && !self.shown.ended => {
+                moments.push(tell_from);
+            }
+            Inspector::Stuck { again_at } => moments.push(again_at),
+            _ => {}
+        }
+        if self.outcome.is_none() {
+            moments.push(self.deadline);
+            moments.extend(self.upload.as_ref().and_then(Upload::pause_until));
+        }
+        moments.into_iter().min()
+    }
+
+    pub(super) fn window_end(&self, since: Instant) -> Instant {
+        (since + self.window).min(self.latest_end.max(since))
+    }
+
+    pub(super) fn next_progress(&self) -> Option<Instant> {
+        Some(self.shown.at? + (self.window / 10).max(PROGRESS_PAUSE))
+    }
+
+    /// Takes in what happened, and says what is to be done, in this order.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        let mut effects = vec![];
+        self.take(event, now, &mut effects);
+        self.look_at_the_clock(now, &mut effects);
+        self.settle(now, &mut effects);
+        effects
+    }
+
+    fn take(&mut self, event: Event, now: Instant, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Proved(result) => self.proved(result, now, effects),
+            Event::Found(listener) => {
+                self.listener = Some(listener);
+                self.attach = Some(Attach { opened_by: OpenedBy::Pitwall, closed: false, attach_us: 0 });
+                effects.push(self.journal(now));
+            }
+            Event::Opened { node_version, took } => {
+                self.node_version = Some(node_version);
+                self.attach =
+                    Some(Attach { opened_by: OpenedBy::Pitwall, closed: false, attach_us: micros(took) });
+                if self.outcome.is_some() {
+                    self.close(now, effects);
+                } else {
+                    self.inspector = Inspector::Beginning;
+                    effects.push(Effect::Begin { interval: self.interval });
+                }
+            }
+            Event::NotSignalled(failure) => {
+                self.conclude(SessionPhase::Failed(failure));
+                self.inspector = Inspector::Settled;
+            }
+            Event::Silent(failure) => {
+                let process_gone = failure.reason == FailureReason::ProcessGone;
+                self.conclude(SessionPhase::Failed(failure));
+                if process_gone {
+                    self.inspector = Inspector::Settled;
+                } else {
+                    self.watch_late(now, effects);
+                }
+            }
+            Event::Began(result) => self.began(result, now, effects),
+            Event::Exiting => {
+                if let Inspector::Recording { since } = self.inspector {
+                    self.ended_early = Some(EarlyEnd::ProcessExiting);
+                    self.collect(since, now, effects);
+                }
+            }
+            Event::Lost(how) => {
+                self.lost = Some(how);
+                self.close(now, effects);
+            }
+            Event::Collected(spooled, took) => {
+                self.stall.stop_us = micros(took);
+                let mut upload = Upload::new(spooled);
+                if let Some((grant, came)) = self.first_grant.take() {
+                    // Nothing is on its way yet that could have to be dropped.
+                    let _ = upload.grant(grant, came);
+                }
+                self.upload = Some(upload);
+                self.close(now, effects);
+                effects.push(self.journal(now));
+            }
+            Event::Unusable(failure) | Event::NotCollected(failure) => {
+                self.conclude(SessionPhase::Failed(failure));
+                self.close(now, effects);
+            }
+            Event::Closed(closure) => self.closed(closure, now, effects),
+            Event::PutDone(result) => {
+                let jitter = self.random.f64();
+                if let Some(upload) = &mut self.upload {
+                    upload.put_done(result, now, jitter);
+                }
+            }
+            Event::Grant(grant) => match &mut self.upload {
+                Some(upload) if self.outcome.is_none() => {
+                    if upload.grant(grant, now) {
+                        effects.push(Effect::DropPut);
+                    }
+                }
+                Some(_) => {}
+                None => self.first_grant = Some((grant, now)),
+            },
+            Event::Stop { keep: true } => self.stop(EarlyEnd::Stopped, now, effects),
+            Event::Stop { keep: false } => self.give_up(SessionPhase::Discarded, now, effects),
+            Event::Shutdown => self.stop(EarlyEnd::ProcessExiting, now, effects),
+            Event::Connected => {
+                if let Some(upload) = &mut self.upload {
+                    upload.ask_again();
+                }
+            }
+            Event::Acknowledged => self.acknowledged |= self.shown.ended,
+            Event::Tick => {}
+        }
+    }
+
+    fn proved(&mut self, result: Result<Proved, Failure>, now: Instant, effects: &mut Vec<Effect>) {
+        match result {
+            Ok(proved) if self.outcome.is_none() => {
+                self.inspector = Inspector::Opening;
+                self.known.clone_from(&proved.known);
+                let patience = ATTACH_PATIENCE.min(self.deadline.saturating_duration_since(now));
+                let disarm_after = patience + self.window + SWITCH_MARGIN;
+                let record = Box::new(self.record(now));
+                effects.push(Effect::Open { proved, patience, disarm_after, record });
+            }
+            Ok(_) => self.inspector = Inspector::Settled,
+            Err(failure) => {
+                self.inspector = Inspector::Settled;
+                self.conclude(SessionPhase::Failed(failure));
+            }
+        }
+    }
+
+    fn began(&mut self, result: Result<Duration, BeginError>, now: Instant, effects: &mut Vec<Effect>) {
+        match result {
+            Ok(took) => {
+                self.stall.start_us = micros(took);
+                self.inspector = Inspector::Recording { since: now };
+                if self.ended_early.is_some() {
+                    self.collect(now, now, effects);
+                } else {
+                    effects.push(Effect::Watch);
+                }
+            }
+            Err(BeginError::Lost(how)) => {
+                self.lost = Some(how);
+                self.close(now, effects);
+            }
+            Err(BeginError::Exiting) => {
+                let pid = self.process.pid;
+                self.fail(
+                    FailureReason::ProcessExited,
+                    format!(
+                        "pid {pid} was about to exit before the profiler had started; nothing was recorded"
+                    ),
+                );
+                self.close(now, effects);
+            }
+            Err(BeginError::Failed(failure)) => {
+                self.conclude(SessionPhase::Failed(failure));
+                self.close(now, effects);
+            }
+        }
+    }
+
+    /// Ends the recording and keeps what there is.
+    fn stop(&mut self, why: EarlyEnd, now: Instant, effects: &mut Vec<Effect>) {
+        match self.inspector {
+            Inspector::Recording { since } => {
+                self.ended_early = Some(why);
+                self.collect(since, now, effects);
+            }
+            // The profiler will run in a moment; what it then has is kept.
+            Inspector::Beginning => self.ended_early = Some(why),
+            Inspector::Proving | Inspector::Opening => self.give_up(
+                match why {
+                    EarlyEnd::Stopped => SessionPhase::Discarded,
+                    _ => SessionPhase::Failed(failure(
+                        FailureReason::ProcessExited,
+                        "the pod was ended before the recording had begun",
+                    )),
+                },
+                now,
+                effects,
+            ),
+            Inspector::Collecting
+            | Inspector::Closing
+            | Inspector::WatchingLate { .. }
+            | Inspector::Stuck { .. }
+            | Inspector::Settled => {}
+        }
+    }
+
+    fn collect(&mut self, since: Instant, now: Instant, effects: &mut Vec<Effect>) {
+        self.recorded = now.saturating_duration_since(since);
+        self.inspector = Inspector::Collecting;
+        effects.push(Effect::Collect { file: self.file() });
+    }
+
+    /// Ends the session with this, and throws away what there is.
+    fn give_up(&mut self, outcome: SessionPhase, now: Instant, effects: &mut Vec<Effect>) {
+        if self.outcome.is_some() {
+            return;
+        }
+        self.conclude(outcome);
+        if self.upload.is_some() {
+            effects.push(Effect::DropPut);
+        }
+        match self.inspector {
+            // Of the first two, what is open or about to open must be known before it can be closed: their
+            // answers come soon.
+            Inspector::Proving
+            | Inspector::Opening
+            | Inspector::Closing
+            | Inspector::WatchingLate { .. }
+            | Inspector::Stuck { .. }
+            | Inspector::Settled => {}
+            Inspector::Beginning | Inspector::Recording { .. } | Inspector::Collecting => {
+                self.close(now, effects);
+            }
+        }
+    }
+
+    fn close(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if let Some(listener) = self.listener.clone() {
+            self.inspector = Inspector::Closing;
+            effects.push(Effect::Close { listener });
+        } else {
+            self.watch_late(now, effects);
+        }
+    }
+
+    fn watch_late(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.inspector = Inspector::WatchingLate { tell_from: now };
+        effects.push(Effect::CloseLate { known: self.known.clone(), watch_for: LATE_WATCH });
+    }
+
+    fn closed(&mut self, closure: Closure, now: Instant, effects: &mut Vec<Effect>) {
+        self.inspector = Inspector::Settled;
+        if closure == Closure::Closed && self.attach.is_none() {
+            // It opened late.
+            self.attach = Some(Attach { opened_by: OpenedBy::Pitwall, closed: true, attach_us: 0 });
+        }
+        if let Some(attach) = &mut self.attach {
+            attach.closed = matches!(closure, Closure::Closed | Closure::ProcessGone);
+        }
+        if let Some(how) = self.lost.take() {
+            let pid = self.process.pid;
+            if closure == Closure::ProcessGone {
+                self.fail(
+                    FailureReason::ProcessExited,
+                    format!(
+                        "pid {pid} ended while it was recorded, without a chance to take its profile ({how}): it was \
+                         killed, crashed or ran out of memory. Look at the container's last state"
+                    ),
+                );
+            } else {
+                self.fail(
+                    FailureReason::InspectorFailed,
+                    format!(
+                        "the inspector's connection to pid {pid} ended in the middle ({how}) though the process runs \
+                         on: something else closed its inspector. Make a new request"
+                    ),
+                );
+            }
+        }
+        match closure {
+            Closure::StillOpen(why) => {
+                tracing::error!(pid = self.process.pid, %why, "an inspector stays open");
+                self.stuck_rounds += 1;
+                if self.stuck_rounds < MOST_STUCK_ROUNDS {
+                    self.inspector = Inspector::Stuck { again_at: now + STUCK_PAUSE };
+                }
+            }
+            Closure::Closed | Closure::ProcessGone | Closure::NeverOpened => {
+                self.listener = None;
+                self.known.clear();
+            }
+        }
+        effects.push(self.journal(now));
+    }
+
+    fn look_at_the_clock(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if matches!(self.inspector, Inspector::Stuck { again_at } if now >= again_at) {
+            self.close(now, effects);
+        }
+        if self.outcome.is_some() {
+            return;
+        }
+        if now >= self.deadline {
+            let (pid, phase) = (self.process.pid, self.phase(now));
+            let trouble = self.upload.as_ref().and_then(Upload::trouble);
+            let trouble =
+                trouble.map_or_else(String::new, |text| format!("; the store's last answer: {text}"));
+            let why = failure(
+                FailureReason::DeadlineExceeded,
+                format!(
+                    "the request's deadline came while pid {pid} was {}{trouble}. Raise spec.activeDeadline, or \
+                     lower spec.duration",
+                    super::report::doing(&phase)
+                ),
+            );
+            self.give_up(SessionPhase::Failed(why), now, effects);
+            return;
+        }
+        if let Inspector::Recording { since } = self.inspector
+            && now >= self.window_end(since)
+        {
+            if now < since + self.window {
+                self.ended_early = Some(EarlyEnd::Deadline);
+            }
+            self.collect(since, now, effects);
+        }
+    }
+
+    /// After every event: moves the upload on, tells the operator, and clears away what is over.
+    fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.outcome.is_none() {
+            self.move_upload(now, effects);
+        }
+        let spooled = if self.outcome.is_some() { self.upload.take() } else { None };
+        if self.outcome.is_some() && !self.outcome_journaled {
+            self.outcome_journaled = true;
+            effects.push(self.journal(now));
+        }
+        if let Some(upload) = spooled {
+            effects.push(Effect::DeleteSpooled(upload.spooled().file.clone()));
+        }
+        if let Some(report) = self.due_report(now) {
+            effects.push(Effect::Report(Box::new(report)));
+        }
+        if self.outcome.is_none() || self.forgotten {
+            return;
+        }
+        if self.acknowledged && !self.occupies_process() {
+            self.forgotten = true;
+            effects.push(Effect::Forget);
+        }
+    }
+
+    fn move_upload(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(upload) = &mut self.upload else { return };
+        match upload.step(now) {
+            Step::Put(part) => effects.push(Effect::Put { file: upload.spooled().file.clone(), part }),
+            Step::NeedParts { upload_id, first_part } => {
+                effects.push(Effect::NeedParts { upload_id, first_part });
+            }
+            Step::Wait => {}
+            Step::Stored(artifact) => {
+                let recorded_ms = millis(self.recorded);
+                let ended_early = self.ended_early;
+                self.conclude(SessionPhase::Published { artifact, ended_early, recorded_ms });
+            }
+            Step::Failed(failure) => self.conclude(SessionPhase::Failed(failure)),
+        }
+    }
+
+    fn fail(&mut self, reason: FailureReason, message: String) {
+        self.conclude(SessionPhase::Failed(failure(reason, message)));
+    }
+
+    /// The first outcome stays.
+    fn conclude(&mut self, outcome: SessionPhase) {
+        self.outcome.get_or_insert(outcome);
+    }
+
+    fn journal(&self, now: Instant) -> Effect {
+        Effect::Journal(Box::new(self.record(now)))
+    }
+
+    /// The artifact's name on the spool.
+    fn file(&self) -> String {
+        format!("{}.cpuprofile.gz", session_name(&self.request, self.process))
+    }
+
+    /// What the next worker must know.
+    pub(super) fn record(&self, now: Instant) -> Record {
+        let inspector = match (&self.inspector, &self.listener) {
+            (Inspector::Proving, _) | (Inspector::Settled, None) => Mark::Clear,
+            (_, Some(listener)) => Mark::Open { listener: listener.clone() },
+            (_, None) => Mark::Signalled { known: self.known.clone() },
+        };
+        Record {
+            request: self.request.clone(),
+            request_name: self.request_name.clone(),
+            process: self.process,
+            container: self.container.clone(),
+            deadline_in_ms: millis(self.deadline.saturating_duration_since(now)),
+            written_unix_ms: 0,
+            inspector,
+            spooled: self.upload.as_ref().map(|upload| upload.spooled().clone()),
+            ended_early: self.ended_early,
+            recorded_ms: millis(self.recorded),
+            node_version: self.node_version.clone(),
+            attach: self.attach.clone(),
+            stall: self.stall,
+            end: self.outcome.clone(),
+        }
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,235 @@
+//! The worker: the channel on one side, the sessions on the other.
+
+use crate::attach::eyes::Eyes;
+use crate::channel::{Channel, Inbound};
+use crate::clock;
+use crate::discover::procfs::ProcRoot;
+use crate::discover::{survey, walk};
+use crate::journal::{Journal, Record};
+use crate::publish::spool::Spool;
+use crate::registry::{Order, Registry};
+use crate::session::driver::{Ground, Key, Told, drive};
+use crate::session::{Begun, Event, Session};
+use crate::settings::{Identity, Settings};
+use crate::trust::StoreTrust;
+use anyhow::Context;
+use pitwall_protocol::{Look, SessionReport, SidecarMessage};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+/// How long a worker that was told to end waits for its sessions; kubelet usually waits less.
+const LONGEST_GRACE: Duration = Duration::from_mins(2);
+/// Queues, in messages. Sixteen sessions that each say something every second don't fill them in the time
+/// after which a dead channel is hung up.
+const CHANNEL_QUEUE: usize = 256;
+const SESSION_QUEUE: usize = 64;
+
+/// Runs the worker until SIGTERM.
+pub fn run(settings: Settings) -> anyhow::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting tokio")?;
+    let worked = runtime.block_on(work(settings));
+    // A blocking thread may sit in a system call: the process ends all the same.
+    runtime.shutdown_background();
+    worked
+}
+
+async fn work(settings: Settings) -> anyhow::Result<()> {
+    let journal = Journal::open(&settings.journal_dir)
+        .with_context(|| format!("opening the journal {}", settings.journal_dir.display()))?;
+    let records = journal.load().context("reading the journal")?;
+    let known: Vec<String> =
+        records.iter().filter_map(|record| Some(record.spooled.as_ref()?.file.clone())).collect();
+    let spool = Spool::open(&settings.spool_dir, settings.spool_limit, &known)
+        .with_context(|| format!("opening the spool {}", settings.spool_dir.display()))?;
+    let eyes = match settings.identity {
+        Identity::Same => Eyes::Same,
+        Identity::Assume => {
+            Eyes::Assume { program: std::env::current_exe().context("finding this program")? }
+        }
+    };
+    let ground = Ground { proc: ProcRoot::default(), eyes, spool, journal, store: StoreTrust::default() };
+
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let (inbound, mut heard) = mpsc::channel(CHANNEL_QUEUE);
+    let (outbound, to_send) = mpsc::channel(CHANNEL_QUEUE);
+    let (shown, hello) = watch::channel(vec![]);
+    let (told, mut tales) = mpsc::channel(CHANNEL_QUEUE);
+    let mut worker = Worker {
+        ground: Arc::new(ground),
+        registry: Registry::default(),
+        sessions: HashMap::new(),
+        outbound,
+        shown,
+        told,
+        connected: false,
+    };
+    for record in records {
+        worker.recover(record);
+    }
+    tokio::spawn(Channel::new(settings, hello, inbound, to_send).run());
+
+    let mut ending = None;
+    while !(ending.is_some() && worker.registry.is_empty()) {
+        tokio::select! {
+            Some(inbound) = heard.recv() => worker.hear(inbound),
+            Some((key, told)) = tales.recv() => worker.take(&key, told),
+            _ = terminate.recv(), if ending.is_none() => ending = Some(worker.shut_down()),
+            _ = interrupt.recv(), if ending.is_none() => ending = Some(worker.shut_down()),
+            () = until(ending) => {
+                tracing::warn!(sessions = worker.registry.keys().len(), "ending with sessions that aren't over");
+                break;
+            }
+        }
+    }
+    tracing::info!("the worker ends");
+    Ok(())
+}
+
+async fn until(moment: Option<std::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Worker {
+    ground: Arc<Ground>,
+    registry: Registry,
+    sessions: HashMap<Key, mpsc::Sender<Event>>,
+    outbound: mpsc::Sender<SidecarMessage>,
+    shown: watch::Sender<Vec<SessionReport>>,
+    told: mpsc::Sender<(Key, Told)>,
+    connected: bool,
+}
+
+impl Worker {
+    fn hear(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Connected { welcome, told } => {
+                self.connected = true;
+                self.ground.store.set_private_ca(welcome.store_ca);
+                for report in self.registry.changed_since(&told) {
+                    self.send(SidecarMessage::Report(Box::new(report)));
+                }
+                for key in self.registry.keys() {
+                    self.tell(&key, Event::Connected);
+                }
+            }
+            Inbound::Message(message) => {
+                for order in self.registry.handle(message) {
+                    self.obey(order);
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Send(message) => self.send(message),
+            Order::Begin(start) => {
+                tracing::info!(request = start.request_name, pid = start.process.pid, "a session begins");
+                self.spawn(Session::start(*start, clock::now(), fastrand::u64(..)));
+            }
+            Order::Refuse(start, why) => self.spawn(Session::refuse(*start, why, clock::now())),
+            Order::Tell(key, event) => self.tell(&key, event),
+            Order::Look(look) => self.look(look),
+        }
+    }
+
+    /// Takes over what a dead worker left.
+    fn recover(&mut self, mut record: Record) {
+        tracing::warn!(
+            request = record.request_name,
+            pid = record.process.pid,
+            "taking over from a worker that died"
+        );
+        if let Some(spooled) = &record.spooled {
+            let length = std::fs::metadata(self.ground.spool.path(&spooled.file)).map(|file| file.len());
+            if length.ok() != Some(spooled.bytes) {
+                record.spooled = None;
+            }
+        }
+        self.spawn(Session::recover(record, clock::unix_ms(), clock::now(), fastrand::u64(..)));
+    }
+
+    fn spawn(&mut self, begun: Begun) {
+        let key = begun.session.key();
+        let (inbox, events) = mpsc::channel(SESSION_QUEUE);
+        let report = begun.session.report(clock::now());
+        let occupies = begun.session.occupies_process();
+        self.registry.add(key.clone(), begun.session.request_name().to_owned(), report, occupies);
+        self.sessions.insert(key, inbox);
+        self.show();
+        tokio::spawn(drive(begun, self.ground.clone(), events, self.told.clone()));
+    }
+
+    fn take(&mut self, key: &Key, told: Told) {
+        match told {
+            Told::Report(report) => {
+                if report.phase.is_end() {
+                    tracing::info!(request = %key.0, pid = key.1.pid, phase = ?report.phase, "a session ended");
+                }
+                self.registry.reported((*report).clone());
+                self.show();
+                self.send(SidecarMessage::Report(report));
+            }
+            Told::Message(message) => self.send(message),
+            Told::Free => self.registry.free(key),
+            Told::Over => {
+                self.registry.remove(key);
+                self.sessions.remove(key);
+                self.show();
+            }
+        }
+    }
+
+    /// What the next hello says.
+    fn show(&self) {
+        self.shown.send_replace(self.registry.reports());
+    }
+
+    fn send(&self, message: SidecarMessage) {
+        // What doesn't get through is said by the next hello.
+        if self.connected && self.outbound.try_send(message).is_err() {
+            tracing::warn!("the channel's queue is full: a message is left out");
+        }
+    }
+
+    fn tell(&self, key: &Key, event: Event) {
+        if let Some(session) = self.sessions.get(key)
+            && let Err(error) = session.try_send(event)
+        {
+            tracing::warn!(request = %key.0, %error, "a session didn't take an event");
+        }
+    }
+
+    fn look(&self, look: Look) {
+        let (ground, outbound) = (self.ground.clone(), self.outbound.clone());
+        tokio::spawn(async move {
+            let facts = match walk(&ground.proc, &look.containers) {
+                Ok(facts) => facts,
+                Err(error) => {
+                    tracing::error!(%error, path = %ground.proc.as_path().display(), "couldn't list the processes");
+                    vec![]
+                }
+            };
+            let sightings = ground.eyes.look(&ground.proc, facts).await;
+            let seen = survey(look.request, &look.containers, &sightings);
+            outbound.send(SidecarMessage::Seen(seen)).await.ok();
+        });
+    }
+
+    /// Tells every session that the pod ends; says until when they are waited for.
+    fn shut_down(&self) -> std::time::Instant {
+        tracing::info!(sessions = self.sessions.len(), "told to end");
+        for key in self.registry.keys() {
+            self.tell(&key, Event::Shutdown);
+        }
+        clock::now() + LONGEST_GRACE
+    }
+}
