@@ -1,6 +1,22 @@
-//! Pitwall.
-#[derive(serde::Serialize, serde::Deserialize)]
-pub struct Report {}
-pub fn analyse_artifact(_: impl std::io::Read) -> Result<Report, std::io::Error> {
-    Ok(Report {})
-}
+//! Reads V8's profiles and says what was found.
+//!
+//! Profiles come from apps that may be hostile: whatever the bytes, reading ends in a profile or in a
+//! [`ReadError`], within [`Limits`](cpu::Limits), and never in a panic. [`analyse_artifact`] does it all, from the bytes
+//! of an artifact to a [`Report`] of less than [`LARGEST_REPORT`] bytes.
+//!
+//! - [`cpu`]: reading a `.cpuprofile` and what its samples say.
+//! - [`finding`]: the sentences, each with its evidence.
+//! - [`report`]: what the operator keeps of an analysis.
+
+pub mod cpu;
+mod error;
+pub mod finding;
+mod input;
+mod json;
+mod place;
+pub mod report;
+mod text;
+
+pub use error::ReadError;
+pub use finding::{Finding, FindingKind};
+pub use report::{LARGEST_REPORT, Report, Summary, analyse_artifact};

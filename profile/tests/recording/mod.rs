@@ -1,0 +1,46 @@
+//! Profiles of real Node processes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The Node binary of a version that `sidecar/tests/node-binaries` installs.
+fn binary(version: &str) -> PathBuf {
+    let cache = std::env::var_os("PITWALL_CACHE").map_or_else(
+        || Path::new(&std::env::var_os("HOME").expect("HOME")).join(".cache/pitwall"),
+        PathBuf::from,
+    );
+    let path = cache.join("node").join(version).join("bin/node");
+    assert!(path.exists(), "{} is missing: run sidecar/tests/node-binaries", path.display());
+    path
+}
+
+fn app(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(name)
+}
+
+/// Runs the shop to its end, and gives the bytes of its CPU profile.
+pub(crate) fn of_the_shop(version: &str) -> Vec<u8> {
+    recorded(version, |node, folder| {
+        node.args(["--cpu-prof", "--cpu-prof-name=it.cpuprofile", "--cpu-prof-dir"])
+            .arg(folder)
+            .arg(app("shop.js"));
+    })
+}
+
+/// Records a process that waits.
+#[allow(dead_code, reason = "not every test file needs it")]
+pub(crate) fn of_a_wait(version: &str) -> Vec<u8> {
+    recorded(version, |node, folder| {
+        node.arg(app("waiting.js")).arg(folder.join("it.cpuprofile"));
+    })
+}
+
+/// Runs Node with `arguments`, of which one is the folder for its profile, and gives the bytes of that.
+fn recorded(version: &str, arguments: impl Fn(&mut Command, &Path)) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut node = Command::new(binary(version));
+    arguments(&mut node, folder.path());
+    let status = node.env_remove("NODE_OPTIONS").status().expect("Node runs");
+    assert!(status.success(), "{status}");
+    std::fs::read(folder.path().join("it.cpuprofile")).expect("a profile")
+}
