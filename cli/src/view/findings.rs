@@ -55,7 +55,7 @@ fn recorded(text: &mut String, status: &ProfileRequestStatus, paint: Paint) {
     for target in status.targets.iter().filter(|target| !target.artifacts.is_empty()) {
         let mut line = place(target);
         if let Some(duration) = target.recorded {
-            let _ = write!(line, ": {duration}");
+            let _ = write!(line, ": {:.1} s", duration.as_std().as_secs_f64());
         }
         if let Some(version) = &target.node_version {
             let _ = write!(line, ", Node.js {version}");
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(
             seen,
             "checkout-cpu-x7k2p (deploy/checkout) recorded: AllStored: 1 of 1\n\
-             checkout-a/app pid 17: 30s, Node.js v22.3.0\n\
+             checkout-a/app pid 17: 30.0 s, Node.js v22.3.0\n\
              \u{20} its inspector was not seen closed: look at the pod, and restart it if in doubt\n\
              main thread busy 72% of the time; 29876 samples, one each 1.00 ms; hottest serializeCart checkout.js:41 61%\n\
              \n\
