@@ -152,7 +152,8 @@ impl Acceptor {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
-        let mut epoch = self.epoch.clone();
+        let mut term = self.epoch.clone();
+        let greeted_in = *term.borrow_and_update();
         let mut allowance = BURST;
         let mut last_heard = Instant::now();
         loop {
@@ -183,7 +184,7 @@ impl Acceptor {
                         Err(error) => return Some(Refusal(CloseCode::Malformed, error.to_string())),
                     }
                 }
-                _ = epoch.changed() => {
+                () = async { let _ = term.wait_for(|term| *term != greeted_in).await; } => {
                     return Some(Refusal(CloseCode::NotLeader, "this replica no longer leads".into()));
                 }
                 () = shutdown.cancelled() => {

@@ -6,7 +6,8 @@
 
 use jiff::Timestamp;
 use pitwall_protocol::{
-    Hello, MAX_SESSIONS, OperatorMessage, PodRef, ProcessId, RequestUid, Seen, SessionReport, SidecarMessage,
+    Hello, MAX_SESSIONS, OperatorMessage, PodRef, ProcessId, RequestUid, Seen, SessionPhase, SessionReport,
+    SidecarMessage, Stall,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -226,6 +227,13 @@ impl Registry {
     /// Sends to a pod's sidecar. False when it isn't connected, or doesn't read what it is sent.
     pub fn send(&self, pod: &PodUid, message: OperatorMessage) -> bool {
         let mut index = self.index();
+        if !index.connections.contains_key(pod) {
+            if let OperatorMessage::Acknowledge { request, process } = &message {
+                let key = SessionKey { request: request.clone(), pod: pod.clone(), process: *process };
+                index.sessions.remove(&key);
+            }
+            return false;
+        }
         match &message {
             OperatorMessage::Look(look) => {
                 let nothing = Seen { request: look.request.clone(), processes: Vec::new(), others: 0 };
@@ -233,6 +241,21 @@ impl Registry {
                     .sights
                     .entry((look.request.clone(), pod.clone()))
                     .or_insert(Sight { seen: nothing, at: Timestamp::MIN });
+            }
+            OperatorMessage::Start(start) => {
+                // From here on the process counts as being recorded: another request must not have to wait for
+                // the sidecar's first report to see that.
+                let key =
+                    SessionKey { request: start.request.clone(), pod: pod.clone(), process: start.process };
+                index.sessions.entry(key).or_insert_with(|| SessionReport {
+                    request: start.request.clone(),
+                    process: start.process,
+                    container: start.container.name.clone(),
+                    phase: SessionPhase::Attaching,
+                    node_version: None,
+                    attach: None,
+                    stall: Stall::default(),
+                });
             }
             OperatorMessage::Grant { request, process, .. } => {
                 let key = SessionKey { request: request.clone(), pod: pod.clone(), process: *process };
@@ -248,10 +271,15 @@ impl Registry {
             _ => {}
         }
         let Some(connection) = index.connections.get(pod) else { return false };
-        if connection.outbox.try_send(message).is_ok() {
-            return true;
-        }
+        let Err(unsent) = connection.outbox.try_send(message) else { return true };
         index.connections.remove(pod);
+        if let OperatorMessage::Start(start) = unsent.into_inner() {
+            index.sessions.remove(&SessionKey {
+                request: start.request,
+                pod: pod.clone(),
+                process: start.process,
+            });
+        }
         false
     }
 

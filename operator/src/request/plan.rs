@@ -20,6 +20,8 @@ const READY_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 const FRESH: SignedDuration = SignedDuration::from_secs(5);
 /// How long a session may be unknown to its connected sidecar before it is taken for lost.
 const REPORT_PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+/// How long a session that was told to start may be unknown to its connected sidecar before it is told again.
+const START_PATIENCE: SignedDuration = SignedDuration::from_secs(2);
 /// What a sidecar gets beyond the deadline to hand over what it has.
 const DEADLINE_GRACE: SignedDuration = SignedDuration::from_secs(15);
 /// How long a deletion waits for sidecars and the store.
@@ -119,7 +121,8 @@ pub fn plan(request: &ValidRequest, observed: &Observed, now: Timestamp) -> Plan
         Candidates::Pods(pods) => pods.iter().find(|pod| pod.uid == *uid).map(|pod| pod.name.clone()),
         _ => None,
     };
-    let targets = fold(&request.uid, request.previous.targets.clone(), observed, pod_name);
+    let may_wait = request.concurrency == Concurrency::Wait;
+    let targets = fold(&request.uid, may_wait, request.previous.targets.clone(), observed, pod_name);
     let mut plan = Plan { targets, ..Plan::default() };
     plan.acknowledge(request, observed);
     if let Some(since) = request.deleted {
@@ -359,12 +362,27 @@ impl Plan {
                         self.actions.push(Action::Collect { key, pod_name: target.pod.clone(), uploaded });
                     }
                 }
+                // Two operators, or an old one's memory: the sidecar knows better, and the wait goes on.
+                Some(SessionPhase::Failed(Failure { reason: FailureReason::Busy, message }))
+                    if request.concurrency == Concurrency::Wait =>
+                {
+                    *target = in_pod(&target.pod, &key.pod);
+                    wait(target, Reason::TargetBusy, message.clone());
+                    self.actions.push(Action::Acknowledge(key));
+                    self.again = Some(2 * SOON);
+                }
                 Some(SessionPhase::Attaching | SessionPhase::Recording { .. }) if request.stop => {
                     self.actions.push(Action::Stop { pod: key.pod, keep: true });
                 }
                 Some(_) => {}
                 None => {
-                    if let Some((reason, message)) = lost(request, observed, &key, target, now) {
+                    let missed = observed.missed_since.get(&key).map(|since| now.duration_since(*since));
+                    let connected =
+                        observed.chosen.get(&key.pod).is_some_and(|pod| pod.alive && pod.connected);
+                    if target.phase == TargetPhase::Attaching && connected && missed > Some(START_PATIENCE) {
+                        // The Start was lost with a connection: nothing has been recorded yet, so again.
+                        *target = in_pod(&target.pod, &key.pod);
+                    } else if let Some((reason, message)) = lost(request, observed, &key, target, now) {
                         fail(target, reason, message);
                     }
                     self.again = Some(2 * SOON);

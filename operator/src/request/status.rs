@@ -219,15 +219,7 @@ pub fn refused(request: &ProfileRequest, message: &str, now: Timestamp) -> Profi
         ..previous
     };
     for kind in [ConditionType::Failed, ConditionType::Finished] {
-        set_condition(
-            &mut next.conditions,
-            kind,
-            true,
-            Reason::InternalError,
-            message.clone(),
-            generation,
-            now,
-        );
+        set_condition(&mut next.conditions, kind, true, Reason::InternalError, message, generation, now);
     }
     next
 }

@@ -57,6 +57,7 @@ fn bounded(text: String) -> String {
 /// target knows (the operator ended between starting them and writing it down) become targets.
 pub fn fold(
     request: &pitwall_protocol::RequestUid,
+    may_wait: bool,
     mut targets: Vec<TargetStatus>,
     observed: &Observed,
     pod_name: impl Fn(&PodUid) -> Option<String>,
@@ -79,7 +80,7 @@ pub fn fold(
         }
         let Some(key) = session_key(request, target) else { continue };
         if let Some(report) = observed.sessions.get(&key) {
-            follow(target, report);
+            follow(target, report, may_wait);
         }
         match observed.collections.get(&key) {
             Some(CollectionState::Stored(artifact)) => {
@@ -102,7 +103,7 @@ pub fn set_process(target: &mut TargetStatus, process: ProcessId, container: &st
     target.thread = Some("main".to_owned());
 }
 
-fn follow(target: &mut TargetStatus, report: &SessionReport) {
+fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {
     let SessionReport { request: _, process: _, container: _, phase, node_version, attach, stall } = report;
     if let Some(version) = node_version {
         // The app's own word: shown, and bounded.
@@ -160,6 +161,8 @@ fn follow(target: &mut TargetStatus, report: &SessionReport) {
             target.reason = Some(reason);
             target.message = Some(message.to_owned());
         }
+        // Whether that is the end is for the plan to say: it knows `concurrency`.
+        SessionPhase::Failed(failure) if failure.reason == FailureReason::Busy && may_wait => {}
         SessionPhase::Failed(failure) => fail(target, reason_of(failure.reason), failure.message.clone()),
         SessionPhase::Discarded => fail(target, Reason::Discarded, "the recording was thrown away as asked"),
     }

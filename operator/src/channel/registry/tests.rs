@@ -1,5 +1,4 @@
 use super::*;
-use pitwall_protocol::{SessionPhase, Stall};
 
 fn pod(uid: &str) -> PodRef {
     PodRef { namespace: "shop".into(), name: uid.into(), uid: uid.into() }

@@ -357,3 +357,31 @@ fn a_finished_request_expires_after_its_ttl() {
     let kept = plan(&finished("60s"), &none, at(130));
     assert_eq!((kept.actions, kept.again), (vec![Action::Forget], Some(Duration::from_secs(31))));
 }
+
+#[test]
+fn a_sidecar_that_is_busy_after_all_is_waited_for() {
+    let busy = SessionPhase::Failed(Failure {
+        reason: FailureReason::Busy,
+        message: "recorded for shop/other".into(),
+    });
+    let waits =
+        plan(&request(holding(vec![target(TargetPhase::Attaching)])), &in_flight(busy.clone()), at(5));
+    assert_eq!((waits.targets[0].phase, reason(&waits)), (TargetPhase::Pending, Some(Reason::TargetBusy)));
+    assert_eq!(waits.actions, [Action::Acknowledge(key())]);
+    let refuses = request(|request| {
+        holding(vec![target(TargetPhase::Attaching)])(request);
+        request.spec.concurrency = Concurrency::Refuse;
+    });
+    let refused = plan(&refuses, &in_flight(busy), at(5));
+    assert_eq!((refused.targets[0].phase, reason(&refused)), (TargetPhase::Failed, Some(Reason::TargetBusy)));
+}
+
+#[test]
+fn a_start_that_was_lost_with_its_connection_is_said_again() {
+    let mut observed = Observed::default();
+    observed.chosen.insert(PodUid("a".into()), ChosenPod { alive: true, connected: true });
+    observed.missed_since.insert(key(), at(10));
+    let started = request(holding(vec![target(TargetPhase::Attaching)]));
+    assert_eq!(plan(&started, &observed, at(11)).targets[0].phase, TargetPhase::Attaching);
+    assert_eq!(plan(&started, &observed, at(13)).targets[0], in_pod("a", &PodUid("a".into())));
+}
