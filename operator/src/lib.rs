@@ -37,7 +37,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         let shutdown = run::on_signal()?;
         match arguments.role {
             Role::Run(settings) => Box::pin(run::run(*settings, shutdown)).await,
-            Role::Store(settings) => store::builtin::run(settings, shutdown).await,
+            Role::Store(settings) => Ok(store::builtin::run(settings, shutdown).await?),
             Role::PrepareUninstall => uninstall::prepare().await,
             Role::Analyse(_) => Ok(()),
         }

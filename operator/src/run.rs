@@ -32,7 +32,7 @@ const MAX_SIDECARS: usize = 16_000;
 /// Calls of the webhook at once.
 const MAX_REVIEWS: usize = 256;
 /// How often certificates are looked at.
-const RENEWAL: Duration = Duration::from_secs(3600);
+const RENEWAL: Duration = Duration::from_mins(2);
 /// How often gauges are set, and sidecars' orphaned sessions looked for.
 const ROUND: Duration = Duration::from_secs(5);
 
@@ -57,8 +57,9 @@ pub(crate) async fn run(settings: Run, shutdown: CancellationToken) -> anyhow::R
     let secrets = Secrets::new(client.clone(), &settings.namespace);
     let stored = secrets.ensure(request::now()).await.context("making the certificates")?;
     let certificate = ServingCertificate::new(&stored.leaf)?;
+    let store = Store::connect(&settings.store, &stored.signing_key, &stored.ca).await?;
     let (ca_sender, ca) = watch::channel(stored.ca.clone());
-    tokio::spawn(renew(secrets, certificate.clone(), ca_sender));
+    tokio::spawn(renew(secrets, certificate.clone(), store.clone(), ca_sender));
 
     let (_, webhook) =
         tls::listen(settings.webhook_address, certificate.clone(), MAX_REVIEWS, shutdown.clone()).await?;
@@ -72,7 +73,6 @@ pub(crate) async fn run(settings: Run, shutdown: CancellationToken) -> anyhow::R
     let (pods, pod_events) = pods::watch(client.clone(), registry.clone());
     tokio::spawn(pod_events.for_each(|()| async {}));
 
-    let store = Store::connect(&settings.store, &stored.signing_key, &stored.ca).await?;
     let (term_sender, term) = watch::channel(None);
     let acceptor = Acceptor {
         registry: registry.clone(),
@@ -80,7 +80,7 @@ pub(crate) async fn run(settings: Run, shutdown: CancellationToken) -> anyhow::R
         pods: pods.clone(),
         epoch: term.clone(),
         ca: ca.clone(),
-        store_ca: store.ca().map(str::to_owned),
+        store: store.clone(),
     };
     tokio::spawn(accept::run(Arc::new(acceptor), incoming, shutdown.clone()));
     metrics.set_ready();
@@ -134,13 +134,16 @@ fn reporter(pod: &str) -> Reporter {
     Reporter { controller: "pitwall.dev/operator".to_owned(), instance: Some(pod.to_owned()) }
 }
 
-async fn renew(secrets: Secrets, certificate: ServingCertificate, ca: watch::Sender<String>) {
+async fn renew(secrets: Secrets, certificate: ServingCertificate, store: Store, ca: watch::Sender<String>) {
     loop {
         tokio::time::sleep(RENEWAL).await;
         match secrets.ensure(request::now()).await {
             Ok(stored) => {
                 if let Err(error) = certificate.replace(&stored.leaf) {
                     tracing::error!(%error, "the renewed certificate can't be served");
+                }
+                if let Err(error) = store.renew(&stored.signing_key, &stored.ca) {
+                    tracing::error!(%error, "the store's client can't take the renewed CA");
                 }
                 ca.send_if_modified(|current| std::mem::replace(current, stored.ca.clone()) != stored.ca);
             }

@@ -5,7 +5,7 @@ use super::{
     pods::{self, Pods},
     registry::{Registration, Registry},
 };
-use crate::tls::Incoming;
+use crate::{store::Store, tls::Incoming};
 use futures_util::{SinkExt, StreamExt};
 use jiff::Timestamp;
 use pitwall_protocol::{
@@ -47,8 +47,8 @@ pub struct Acceptor {
     pub epoch: tokio::sync::watch::Receiver<Option<u64>>,
     /// The CA bundle for the sidecars' next dial.
     pub ca: tokio::sync::watch::Receiver<String>,
-    /// The store's private CA.
-    pub store_ca: Option<String>,
+    /// Where artifacts go; its private CA is told to each sidecar.
+    pub store: Store,
 }
 
 /// Serves connections until `shutdown`.
@@ -134,7 +134,7 @@ impl Acceptor {
             version: hello.version.min(VERSION),
             epoch,
             ca: Some(self.ca.borrow().clone()),
-            store_ca: self.store_ca.clone(),
+            store_ca: self.store.ca(),
         };
         send(socket, &OperatorMessage::Welcome(welcome))
             .await

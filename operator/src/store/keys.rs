@@ -8,7 +8,7 @@
 //! is used again never meets the old one's artifacts.
 //!
 //! # Guarantees
-//! - A segment has 1 to [`MAX_SEGMENT`] of the characters `A-Z a-z 0-9 . _ -` and doesn't begin with a dot. So a
+//! - A segment has 1 to 240 of the characters `A-Z a-z 0-9 . _ -` and doesn't begin with a dot. So a
 //!   key needs no escaping in a URL or a file name, `..` can't occur, and no name climbs out of its folder.
 //! - Different names give different segments: a character outside of `a-z A-Z 0-9 . -` becomes `_` and the hex of
 //!   its bytes (Kubernetes' names hold none), and a name that is too long ends in a hash of all of it.
@@ -60,7 +60,7 @@ impl Prefix {
             self.as_start(),
             segment(namespace, ""),
             segment(workload, ""),
-            segment(request, &format!("-{}", escape(uid))),
+            segment(request, &format!("-{}", bounded(uid))),
         ))
     }
 }
@@ -156,6 +156,12 @@ fn segment(name: &str, suffix: &str) -> String {
     format!("{}_{hash}{suffix}", &escaped[..kept.min(escaped.len())])
 }
 
+/// A uid as part of a segment. Kubernetes' have 36 characters; anything much longer is hashed.
+fn bounded(uid: &str) -> String {
+    let escaped = escape(uid);
+    if escaped.len() <= 64 { escaped } else { hex(&Sha256::digest(uid.as_bytes())) }
+}
+
 fn escape(name: &str) -> String {
     use std::fmt::Write as _;
     if name.is_empty() {
@@ -246,6 +252,7 @@ mod tests {
             "_",
             "?x=1",
             "#",
+            &"/".repeat(300),
         ] {
             let folder = Prefix::default().folder(hostile, hostile, hostile, hostile);
             for key in [folder.cpu_profile(hostile, 1), folder.manifest()] {

@@ -1,9 +1,16 @@
 //! Whether the parts at the store are those that a sidecar claims. Pure.
 
+use super::StoreErrorKind;
 use pitwall_protocol::Part;
 
 /// The most parts of one upload, as S3 has it.
 pub(super) const MAX_PARTS: usize = 10_000;
+
+/// The numbers of `count` parts from `first`, as far as there are such parts.
+pub(super) fn numbers(first: u32, count: u32) -> std::ops::RangeInclusive<u32> {
+    let last = u32::try_from(MAX_PARTS).unwrap_or(u32::MAX);
+    first.max(1)..=first.saturating_add(count).saturating_sub(1).min(last)
+}
 
 /// A part as the store lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +37,16 @@ pub(super) enum Discrepancy {
     Etag(u32),
     #[error("its parts have {total} bytes together; at most {max} are allowed")]
     TooLarge { total: u64, max: u64 },
+}
+
+impl Discrepancy {
+    /// What it means for the upload.
+    pub(super) fn kind(&self) -> StoreErrorKind {
+        match self {
+            Self::TooLarge { .. } | Self::TooMany(_) => StoreErrorKind::TooLarge,
+            _ => StoreErrorKind::Mismatch,
+        }
+    }
 }
 
 /// An `ETag` without the quotes that some stores and clients put around it.
@@ -100,6 +117,19 @@ mod tests {
             ),
         ] {
             assert_eq!(check(&claimed, &store, max), expected, "{claimed:?}");
+        }
+    }
+
+    #[test]
+    fn only_parts_that_can_exist_are_signed() {
+        for (first, count, expected) in [
+            (1, 2, vec![1, 2]),
+            (0, 2, vec![1]),
+            (9_999, 9, vec![9_999, 10_000]),
+            (10_001, 1, vec![]),
+            (3, 0, vec![]),
+        ] {
+            assert_eq!(numbers(first, count).collect::<Vec<_>>(), expected, "{first} {count}");
         }
     }
 

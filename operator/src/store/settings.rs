@@ -1,8 +1,33 @@
 //! Which store, and how it is reached.
 
-use super::{KeyError, Prefix};
+use super::{KeyError, Prefix, builtin::client::AddressError};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+
+/// Settings that make no store.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// S3 without a bucket.
+    #[error("--s3-bucket is needed with --store s3")]
+    NoBucket,
+    /// An endpoint that is no URL.
+    #[error("--s3-endpoint is {0:?}; it is a URL, such as https://s3.example:9000")]
+    Endpoint(String),
+    /// The CA's file can't be read.
+    #[error("--s3-ca-file: reading {path}: {source}")]
+    CaFile {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A CA that no client can trust.
+    #[error("the store's CA: {0}")]
+    Ca(String),
+    /// An address that the built-in store can't have.
+    #[error("--builtin-url: {0}")]
+    Address(#[from] AddressError),
+}
 
 /// Which store, and how it is reached.
 #[derive(Clone, Debug, Args)]
@@ -42,7 +67,7 @@ pub struct S3 {
     #[arg(long = "s3-endpoint")]
     pub endpoint: Option<String>,
     /// The region.
-    #[arg(long = "s3-region", default_value = "us-east-1")]
+    #[arg(long = "s3-region", env = "AWS_REGION", default_value = "us-east-1")]
     pub region: String,
     /// Put the bucket into the path instead of the host name.
     #[arg(long = "s3-path-style")]

@@ -1,105 +1,204 @@
-//! The operator's side of the built-in store.
+//! The operator's side of the built-in store: signs URLs, and calls the control side.
 
-use super::sign::SigningKey;
-use crate::store::{
-    Body, Download, Folder, Key, Media, PART_SIZE, Prefix, StoreError, StoreErrorKind, UploadId,
+use super::{
+    super::{
+        Body, Download, Folder, Key, Listing, Media, PART_SIZE, SettingsError, StoreError, StoreErrorKind,
+        UploadId, keys::hex,
+    },
+    Begun, Completed, Counted, Problem, SigningKey, sign,
 };
 use bytes::Bytes;
-use futures_util::TryStreamExt;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{body::Incoming, client::conn::http1};
+use http::{Method, Request, Response, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use pitwall_protocol::Part;
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use std::{
+    io,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
-use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 use tokio_util::io::StreamReader;
 
-/// How long connecting may take.
+/// How long the operator's own URLs are good for. They are used at once.
+const CONTROL_TTL: Duration = Duration::from_mins(5);
+/// TCP and TLS together.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long an answer may take: completing concatenates parts.
-const ANSWER: Duration = Duration::from_secs(60);
-/// The longest answer that is read whole.
-const MAX_ANSWER: usize = 64 * 1024;
-/// How long a URL for the operator's own use is good for.
-const OWN_LIFETIME: SignedDuration = SignedDuration::from_secs(120);
+/// Until the answer begins. Joining the parts of a large object takes its time.
+const ANSWER: Duration = Duration::from_mins(2);
+/// Between two pieces of an answer.
+const STALL: Duration = Duration::from_secs(30);
+const TRIES: u32 = 3;
+/// The longest answer that isn't an object.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
+/// A URL that isn't the built-in store's.
+#[derive(Debug, thiserror::Error)]
+#[error("{url:?} is no address of the built-in store: {problem}")]
+pub struct AddressError {
+    url: String,
+    problem: &'static str,
+}
+
+/// The store role, as the operator reaches it.
 pub(in crate::store) struct BuiltinStore {
-    host: String,
-    port: u16,
-    tls: TlsConnector,
+    address: Address,
+    trust: RwLock<Trust>,
+}
+
+/// What both sides share. Changes while running.
+#[derive(Clone)]
+struct Trust {
     key: SigningKey,
+    /// The operator's CA bundle, PEM.
     ca: String,
+    connector: TlsConnector,
+}
+
+impl Trust {
+    fn new(key: SigningKey, ca: &str) -> Result<Self, SettingsError> {
+        Ok(Self { key, ca: ca.to_owned(), connector: connector(ca).map_err(SettingsError::Ca)? })
+    }
+}
+
+#[derive(Debug)]
+struct Address {
+    /// `https://host:port`
+    base: String,
+    /// `host:port`
+    authority: String,
+    server: ServerName<'static>,
+    /// Namespace and name, when the host is a Service's.
+    service: Option<(String, String)>,
+    port: u16,
     place: String,
 }
 
-impl BuiltinStore {
-    pub(in crate::store) fn connect(address: &str, signing_key: &[u8], ca: &str) -> anyhow::Result<Self> {
-        let url = url::Url::parse(address)?;
-        anyhow::ensure!(
-            url.scheme() == "https",
-            "--builtin-url must begin with https://, and is {address:?}"
-        );
-        let host = url.host_str().ok_or_else(|| anyhow::anyhow!("--builtin-url names no host"))?.to_owned();
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
-            roots.add(certificate?)?;
+impl Address {
+    fn parse(text: &str) -> Result<Self, AddressError> {
+        let fail = |problem| AddressError { url: text.to_owned(), problem };
+        let url = url::Url::parse(text).map_err(|_| fail("it is no URL"))?;
+        if url.scheme() != "https" {
+            return Err(fail("it doesn't begin with https://"));
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || !url.username().is_empty() {
+            return Err(fail("it has more than a host and a port"));
+        }
+        let host = url.host_str().ok_or_else(|| fail("it has no host"))?;
+        let port = url.port_or_known_default().unwrap_or(443);
+        let server = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+            .map_err(|_| fail("its host is neither a name nor an IP address"))?;
+        let labels: Vec<_> = host.split('.').collect();
+        let service = match labels[..] {
+            [name, namespace, "svc", ..] => Some((namespace.to_owned(), name.to_owned())),
+            _ => None,
+        };
         Ok(Self {
-            port: url.port_or_known_default().unwrap_or(443),
-            place: format!("the built-in store at {host}"),
-            host,
-            tls: TlsConnector::from(Arc::new(config)),
-            key: SigningKey::new(signing_key),
-            ca: ca.to_owned(),
+            base: format!("https://{host}:{port}"),
+            authority: format!("{host}:{port}"),
+            server,
+            service,
+            port,
+            place: format!("the built-in store ({host}:{port})"),
         })
+    }
+}
+
+impl std::fmt::Debug for BuiltinStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BuiltinStore").field("address", &self.address.base).finish_non_exhaustive()
+    }
+}
+
+/// One call to the control side.
+struct Call<'a> {
+    tried: String,
+    method: Method,
+    path: String,
+    query: &'a [(&'a str, &'a str)],
+    body: Bytes,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+enum NoAnswer {
+    #[error("connecting: {0}")]
+    Connect(io::Error),
+    #[error("the connection broke: {0}")]
+    Http(#[from] hyper::Error),
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+}
+
+impl BuiltinStore {
+    /// The store at `https://NAME.NAMESPACE.svc:PORT`. Nothing is sent yet.
+    pub(in crate::store) fn connect(url: &str, key: SigningKey, ca: &str) -> Result<Self, SettingsError> {
+        Ok(Self { address: Address::parse(url)?, trust: RwLock::new(Trust::new(key, ca)?) })
+    }
+
+    pub(in crate::store) fn renew(&self, key: SigningKey, ca: &str) -> Result<(), SettingsError> {
+        let renewed = Trust::new(key, ca)?;
+        *self.trust.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        Ok(())
+    }
+
+    fn trust(&self) -> Trust {
+        self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the stores share this signature")]
-    pub(in crate::store) fn ca(&self) -> Option<&str> {
-        Some(&self.ca)
+    pub(in crate::store) fn ca(&self) -> Option<String> {
+        Some(self.trust().ca)
     }
 
-    pub(in crate::store) async fn begin(&self, key: &Key, media: &Media) -> Result<UploadId, StoreError> {
-        let body = serde_json::to_vec(media).expect("media has only strings");
-        let tried = format!("beginning the upload of {key}");
-        let answer = self.ask(&tried, Method::POST, &path(key), &[("op", "begin".into())], body).await?;
-        UploadId::parse(&String::from_utf8_lossy(&answer))
-    }
-
-    #[expect(clippy::unused_async, reason = "the stores share this signature")]
-    pub(in crate::store) async fn sign_parts(
+    pub(in crate::store) fn sign_parts(
         &self,
         key: &Key,
         upload: &UploadId,
-        first: u32,
-        count: u32,
-        lifetime: Duration,
+        numbers: std::ops::RangeInclusive<u32>,
+        ttl: Duration,
         now: Timestamp,
-    ) -> Result<Vec<String>, StoreError> {
-        let expires = later(now, lifetime);
+    ) -> Vec<String> {
+        let (max, path, trust) = (PART_SIZE.to_string(), object_path(key), self.trust());
         let sign = |number: u32| {
-            let pairs = [
-                ("op", "part".to_owned()),
-                ("upload", upload.as_str().to_owned()),
-                ("part", number.to_string()),
-                ("max", PART_SIZE.to_string()),
-            ];
-            let signed = self.key.sign("PUT", &path(key), &pairs, expires);
-            format!("https://{}:{}{signed}", self.host, self.port)
+            let query =
+                [("op", "part"), ("upload", upload.as_str()), ("number", &number.to_string()), ("max", &max)];
+            format!("{}{}", self.address.base, sign::sign(&trust.key, "PUT", &path, &query, ttl, now))
         };
-        Ok((first..first.saturating_add(count)).map(sign).collect())
+        numbers.map(sign).collect()
+    }
+
+    pub(in crate::store) fn sign_get(&self, key: &Key, ttl: Duration, now: Timestamp) -> Download {
+        let trust = self.trust();
+        let path = sign::sign(&trust.key, "GET", &object_path(key), &[], ttl, now);
+        match &self.address.service {
+            Some((namespace, name)) => {
+                let service = (namespace.clone(), name.clone(), self.address.port);
+                Download { url: path, service: Some(service), ca: None }
+            }
+            None => {
+                Download { url: format!("{}{path}", self.address.base), service: None, ca: Some(trust.ca) }
+            }
+        }
+    }
+
+    pub(in crate::store) async fn begin(&self, key: &Key, media: &Media) -> Result<UploadId, StoreError> {
+        let begun: Begun = self
+            .ask(Call {
+                tried: format!("beginning the upload of {key}"),
+                method: Method::POST,
+                path: object_path(key),
+                query: &[("op", "begin"), ("media", &json(media))],
+                body: Bytes::new(),
+            })
+            .await?;
+        UploadId::parse(&begun.upload)
     }
 
     pub(in crate::store) async fn complete(
@@ -107,132 +206,269 @@ impl BuiltinStore {
         key: &Key,
         upload: &UploadId,
         parts: &[Part],
-        max: u64,
+        max_bytes: u64,
     ) -> Result<u64, StoreError> {
-        let pairs =
-            [("op", "complete".into()), ("upload", upload.as_str().to_owned()), ("max", max.to_string())];
-        let body = serde_json::to_vec(parts).expect("parts have only strings and numbers");
-        let tried = format!("completing the upload of {key}");
-        let answer = self.ask(&tried, Method::POST, &path(key), &pairs, body).await?;
-        String::from_utf8_lossy(&answer)
-            .parse()
-            .map_err(|_| self.error(StoreErrorKind::Other, &tried, "the answer is no number of bytes"))
+        let body = json(&parts);
+        let (max, sha256) = (max_bytes.to_string(), hex(&Sha256::digest(&body)));
+        let completed: Completed = self
+            .ask(Call {
+                tried: format!("completing the upload of {key}"),
+                method: Method::POST,
+                path: object_path(key),
+                query: &[("op", "complete"), ("upload", upload.as_str()), ("max", &max), ("sha256", &sha256)],
+                body: body.into(),
+            })
+            .await?;
+        Ok(completed.bytes)
     }
 
-    pub(in crate::store) async fn delete_folder(&self, folder: &Folder) -> Result<(), StoreError> {
-        let path = format!("/{folder}");
-        self.ask(&format!("deleting {folder}"), Method::POST, &path, &[("op", "delete".into())], vec![])
+    pub(in crate::store) async fn abort(&self, key: &Key, upload: &UploadId) -> Result<(), StoreError> {
+        let _: Counted = self
+            .ask(Call {
+                tried: format!("aborting the upload of {key}"),
+                method: Method::DELETE,
+                path: object_path(key),
+                query: &[("op", "abort"), ("upload", upload.as_str())],
+                body: Bytes::new(),
+            })
             .await?;
         Ok(())
     }
 
-    pub(in crate::store) async fn open(&self, key: &Key) -> Result<Body, StoreError> {
-        let tried = format!("fetching {key}");
-        let body = self.send(&tried, Method::GET, &path(key), &[("op", "get".into())], vec![]).await?;
-        let stream = body.into_data_stream().map_err(std::io::Error::other);
-        Ok(Box::pin(StreamReader::new(stream)))
+    pub(in crate::store) async fn abort_folder(&self, folder: &Folder) -> Result<u32, StoreError> {
+        self.count(
+            format!("aborting the uploads of {folder}"),
+            Method::DELETE,
+            folder_path(folder),
+            &[("op", "abort")],
+        )
+        .await
     }
 
-    #[expect(clippy::unused_async, reason = "the stores share this signature")]
-    pub(in crate::store) async fn sign_get(
+    pub(in crate::store) async fn delete_folder(&self, folder: &Folder) -> Result<(), StoreError> {
+        self.count(format!("deleting {folder}"), Method::DELETE, folder_path(folder), &[]).await.map(drop)
+    }
+
+    pub(in crate::store) async fn sweep(&self, older_than: Duration) -> Result<u32, StoreError> {
+        let older = older_than.as_secs().to_string();
+        let tried = "aborting old uploads".to_owned();
+        self.count(tried, Method::POST, "/sweep".to_owned(), &[("older", &older)]).await
+    }
+
+    pub(in crate::store) async fn list(&self, folder: &Folder) -> Result<Listing, StoreError> {
+        self.ask(Call {
+            tried: format!("listing {folder}"),
+            method: Method::GET,
+            path: folder_path(folder),
+            query: &[],
+            body: Bytes::new(),
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn put_small(
         &self,
         key: &Key,
-        lifetime: Duration,
-        now: Timestamp,
-    ) -> Result<Download, StoreError> {
-        let url = self.key.sign("GET", &path(key), &[("op", "get".into())], later(now, lifetime));
-        // `pitwall-store.pitwall-system.svc`: the Service and its namespace.
-        let mut labels = self.host.split('.');
-        let service = labels.next().zip(labels.next());
-        let service = service.map(|(name, namespace)| (namespace.to_owned(), name.to_owned(), self.port));
-        Ok(Download { url, service, ca: None })
-    }
-
-    #[expect(clippy::unused_async, reason = "the stores share this signature")]
-    pub(in crate::store) async fn sweep(
-        &self,
-        _: &Prefix,
-        _: Duration,
-        _: Timestamp,
+        bytes: Bytes,
+        media: &Media,
     ) -> Result<(), StoreError> {
-        // The store's own role does it: it is the only one that writes to its volume.
+        let sha256 = hex(&Sha256::digest(&bytes));
+        self.answered(&Call {
+            tried: format!("writing {key}"),
+            method: Method::PUT,
+            path: object_path(key),
+            query: &[("op", "put"), ("media", &json(media)), ("sha256", &sha256)],
+            body: bytes,
+        })
+        .await?;
         Ok(())
     }
 
-    async fn ask(
+    pub(in crate::store) async fn open(&self, key: &Key) -> Result<Body, StoreError> {
+        let call = Call {
+            tried: format!("reading {key}"),
+            method: Method::GET,
+            path: object_path(key),
+            query: &[],
+            body: Bytes::new(),
+        };
+        let response = self.answered(&call).await?;
+        let chunks = futures_util::stream::unfold(Some(response.into_body()), |body| async {
+            let mut body = body?;
+            loop {
+                let failed = match timeout(STALL, body.frame()).await {
+                    Ok(None) => return None,
+                    Ok(Some(Ok(frame))) => match frame.into_data() {
+                        Ok(data) => return Some((Ok(data), Some(body))),
+                        Err(_trailers) => continue,
+                    },
+                    Ok(Some(Err(error))) => io::Error::other(error),
+                    Err(_) => io::Error::new(io::ErrorKind::TimedOut, "the store stalled"),
+                };
+                return Some((Err(failed), None));
+            }
+        });
+        Ok(Box::pin(StreamReader::new(Box::pin(chunks))))
+    }
+
+    async fn count(
         &self,
-        tried: &str,
+        tried: String,
         method: Method,
-        path: &str,
-        pairs: &[(&str, String)],
-        body: Vec<u8>,
-    ) -> Result<Bytes, StoreError> {
-        let body = self.send(tried, method, path, pairs, body).await?;
-        let read = timeout(ANSWER, Limited::new(body, MAX_ANSWER).collect()).await;
-        match read {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) => Err(self.error(StoreErrorKind::Unreachable, tried, error.to_string())),
-            Err(_) => Err(self.error(StoreErrorKind::Unreachable, tried, "the answer did not end in time")),
+        path: String,
+        query: &[(&str, &str)],
+    ) -> Result<u32, StoreError> {
+        let counted: Counted = self.ask(Call { tried, method, path, query, body: Bytes::new() }).await?;
+        Ok(counted.count)
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, StoreError> {
+        let response = self.answered(&call).await?;
+        let body =
+            read(response).await.map_err(|seen| self.error(StoreErrorKind::Unreachable, &call, seen))?;
+        serde_json::from_slice(&body).map_err(|error| {
+            self.error(StoreErrorKind::Other, &call, format!("an answer that isn't its: {error}"))
+        })
+    }
+
+    /// The answer, if it says that all went well; tried again where that can help.
+    async fn answered(&self, call: &Call<'_>) -> Result<Response<Incoming>, StoreError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.answered_once(call).await {
+                Err(error) if error.kind.is_transient() && tries < TRIES => {
+                    // 100 to 200, then 400 to 800 ms: a restarted store isn't met by everybody at once.
+                    let wait = 100 * 4_u64.pow(tries - 1);
+                    tokio::time::sleep(Duration::from_millis(wait + fastrand::u64(..wait))).await;
+                }
+                answered => return answered,
+            }
         }
     }
 
+    async fn answered_once(&self, call: &Call<'_>) -> Result<Response<Incoming>, StoreError> {
+        let unreachable = |seen: NoAnswer| self.error(StoreErrorKind::Unreachable, call, seen.to_string());
+        #[expect(clippy::disallowed_methods, reason = "the signature of a call that is made now")]
+        let now = Timestamp::now();
+        let trust = self.trust();
+        let path = sign::sign(&trust.key, call.method.as_str(), &call.path, call.query, CONTROL_TTL, now);
+        let response = self.send(call, &path, &trust.connector).await.map_err(unreachable)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body =
+            read(response).await.map_err(|seen| self.error(StoreErrorKind::Unreachable, call, seen))?;
+        Err(match serde_json::from_slice::<Problem>(&body) {
+            Ok(Problem { reason, message }) => {
+                self.error(reason.kind(), call, format!("status {}: {message}", status.as_u16()))
+            }
+            Err(_) => self.error(
+                StoreErrorKind::Other,
+                call,
+                format!("status {} without a reason", status.as_u16()),
+            ),
+        })
+    }
+
+    /// A connection for each call: there are few, and none is ever stale.
     async fn send(
         &self,
-        tried: &str,
-        method: Method,
+        call: &Call<'_>,
         path: &str,
-        pairs: &[(&str, String)],
-        body: Vec<u8>,
-    ) -> Result<Incoming, StoreError> {
-        let away = |seen: String| self.error(StoreErrorKind::Unreachable, tried, seen);
-        let expires = later(crate::request::now(), OWN_LIFETIME.unsigned_abs());
-        let uri = self.key.sign(method.as_str(), path, pairs, expires);
-        let request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .header(header::HOST, &self.host)
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| self.error(StoreErrorKind::Other, tried, error.to_string()))?;
-        let connected = timeout(CONNECT, async {
-            let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
-            stream.set_nodelay(true)?;
-            let name = ServerName::try_from(self.host.clone()).map_err(std::io::Error::other)?;
-            self.tls.connect(name, stream).await
-        });
-        let stream = connected.await.map_err(|_| away(format!("no connection within {CONNECT:?}")))?;
-        let stream = stream.map_err(|error| away(error.to_string()))?;
-        let shaken = http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = shaken.map_err(|error| away(error.to_string()))?;
-        tokio::spawn(connection);
-        let answer = timeout(ANSWER, sender.send_request(request)).await;
-        let answer = answer.map_err(|_| away(format!("no answer within {ANSWER:?}")))?;
-        let answer = answer.map_err(|error| away(error.to_string()))?;
-        let kind = match answer.status() {
-            status if status.is_success() => return Ok(answer.into_body()),
-            StatusCode::FORBIDDEN => StoreErrorKind::Refused,
-            StatusCode::NOT_FOUND => StoreErrorKind::NotFound,
-            StatusCode::CONFLICT => StoreErrorKind::Mismatch,
-            StatusCode::PAYLOAD_TOO_LARGE => StoreErrorKind::TooLarge,
-            StatusCode::INSUFFICIENT_STORAGE => StoreErrorKind::Full,
-            status if status.is_server_error() => StoreErrorKind::Unreachable,
-            _ => StoreErrorKind::Other,
+        connector: &TlsConnector,
+    ) -> Result<Response<Incoming>, NoAnswer> {
+        let connect = async {
+            let tcp = TcpStream::connect(&self.address.authority).await?;
+            tcp.set_nodelay(true)?;
+            connector.connect(self.address.server.clone(), tcp).await
         };
-        let status = answer.status();
-        let text = timeout(CONNECT, Limited::new(answer.into_body(), 1024).collect()).await;
-        let text =
-            text.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        Err(self.error(kind, tried, format!("{status}: {}", String::from_utf8_lossy(&text))))
+        let stream = timeout(CONNECT, connect)
+            .await
+            .map_err(|_| NoAnswer::Timeout(CONNECT))?
+            .map_err(NoAnswer::Connect)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // Ends with the answer's body, or when that is dropped.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to the built-in store broke");
+            }
+        });
+        let request = Request::builder()
+            .method(call.method.clone())
+            .uri(path)
+            .header(header::HOST, &self.address.authority)
+            .header(header::CONNECTION, "close")
+            .body(Full::new(call.body.clone()))
+            .expect("paths and headers are made of plain characters");
+        timeout(ANSWER, sender.send_request(request))
+            .await
+            .map_err(|_| NoAnswer::Timeout(ANSWER))?
+            .map_err(NoAnswer::from)
     }
 
-    fn error(&self, kind: StoreErrorKind, tried: &str, seen: impl Into<String>) -> StoreError {
-        StoreError::new(kind, &self.place, tried, seen)
+    fn error(&self, kind: StoreErrorKind, call: &Call<'_>, seen: impl Into<String>) -> StoreError {
+        StoreError::new(kind, &self.address.place, &call.tried, seen)
     }
 }
 
-fn path(key: &Key) -> String {
-    format!("/{key}")
+/// Trusts the operator's CA and nobody else.
+fn connector(bundle: &str) -> Result<TlsConnector, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    let config =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
-fn later(now: Timestamp, lifetime: Duration) -> Timestamp {
-    SignedDuration::try_from(lifetime).ok().and_then(|by| now.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
+async fn read(response: Response<Incoming>) -> Result<Bytes, String> {
+    let body = Limited::new(response.into_body(), MAX_ANSWER).collect();
+    match timeout(STALL, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) => Err(format!("the answer broke off: {error}")),
+        Err(_) => Err("the answer stalled".to_owned()),
+    }
+}
+
+fn object_path(key: &Key) -> String {
+    format!("/objects/{key}")
+}
+
+fn folder_path(folder: &Folder) -> String {
+    format!("/folders/{folder}")
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("these have string keys and no failing serializer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_services_url_says_which_service_it_is() {
+        let address = Address::parse("https://pitwall-store.pitwall.svc:8443").unwrap();
+        assert_eq!(address.service, Some(("pitwall".to_owned(), "pitwall-store".to_owned())));
+        assert_eq!(address.base, "https://pitwall-store.pitwall.svc:8443");
+        assert_eq!(Address::parse("https://127.0.0.1:8443/").unwrap().service, None);
+        assert_eq!(Address::parse("https://[::1]:8443/").unwrap().authority, "[::1]:8443");
+    }
+
+    #[test]
+    fn other_urls_are_refused() {
+        for url in
+            ["", "pitwall-store", "http://a.b.svc", "https://a/b", "https://a?b", "https://u@a", "https://"]
+        {
+            assert!(Address::parse(url).is_err(), "{url}");
+        }
+    }
 }

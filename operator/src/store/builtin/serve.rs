@@ -1,37 +1,30 @@
-//! The store's role of the binary.
+//! The store role: `pitwall-operator store`.
 
 use super::{
-    disk::{Disk, DiskError, Etag},
-    sign::{SignatureError, SigningKey},
+    disk::Disk,
+    routes::{self, Clock, Patience, Routes, SharedKey},
 };
-use crate::{
-    store::{Folder, Key, Media},
-    tls::{self, Secrets, ServingCertificate},
-};
-use axum::{
-    Router,
-    body::Body,
-    extract::{Request, State},
-    http::{Method, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use crate::tls::{self, CertificateError, Incoming, Secrets, ServingCertificate, StoreSecrets};
 use clap::Args;
-use futures_util::StreamExt;
-use http_body_util::{BodyExt, Limited};
-use pitwall_protocol::Part;
-use std::{io::Write, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{sync::RwLock, time::timeout};
-use tokio_util::{io::ReaderStream, sync::CancellationToken};
+use jiff::Timestamp;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 /// Connections at once.
-const MAX_CONNECTIONS: usize = 1024;
-/// The longest body of a control call.
-const MAX_CONTROL: usize = 2 << 20;
-/// A part whose bytes stop coming for this long is given up.
-const STALL: Duration = Duration::from_secs(30);
-/// Uploads that nobody touched for this long are forgotten: no request lives longer than 24 h.
-const ORPHAN_AGE: Duration = Duration::from_secs(25 * 3600);
+const MAX_CONNECTIONS: usize = 512;
+/// Uploads that nobody completed in this time are thrown away, whatever the operator does: no request lives longer
+/// than 24 hours.
+const STALE: Duration = Duration::from_hours(25);
+const SWEEP: Duration = Duration::from_hours(1);
+/// What the volume keeps free, so that removing and bookkeeping always work.
+const FLOOR: u64 = 16 << 20;
+const PATIENCE: Patience = Patience { idle: Duration::from_secs(30), whole: Duration::from_mins(10) };
 
 /// Settings of the store's role.
 #[derive(Clone, Debug, Args)]
@@ -50,197 +43,102 @@ pub struct ServeSettings {
     pub capacity: u64,
 }
 
-/// Serves until `shutdown`.
-pub async fn run(settings: ServeSettings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let client = kube::Client::try_default().await?;
-    let secrets = Secrets::new(client, &settings.namespace);
-    let stored = tokio::select! {
-        stored = secrets.await_store() => stored,
-        () = shutdown.cancelled() => return Ok(()),
-    };
-    let certificate = ServingCertificate::new(&stored.leaf)?;
-    let disk = Disk::open(&settings.data_dir, settings.capacity)?;
-    let (address, incoming) =
-        tls::listen(settings.address, certificate.clone(), MAX_CONNECTIONS, shutdown.clone()).await?;
-    tracing::info!(%address, folder = %settings.data_dir.display(), "the store serves");
-    tokio::spawn(async move { secrets.follow_store(certificate).await });
-    tokio::spawn(sweep(disk.clone()));
-    tls::serve_router(incoming, router(disk, SigningKey::new(&stored.signing_key)), shutdown).await;
+/// Why the store role can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The volume.
+    #[error("opening the data folder {path}: {source}; check that the volume is mounted there and writable")]
+    Data {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The port.
+    #[error("listening on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The cluster.
+    #[error("reaching the API server: {0}")]
+    Cluster(#[from] kube::Error),
+}
+
+/// Runs the store until `shutdown`.
+pub async fn run(settings: ServeSettings, shutdown: CancellationToken) -> Result<(), ServeError> {
+    let disk = open(&settings.data_dir, settings.capacity).await?;
+    let secrets = Secrets::new(kube::Client::try_default().await?, &settings.namespace);
+    let Some(present) = shutdown.run_until_cancelled(secrets.await_store()).await else { return Ok(()) };
+    let certificate = ServingCertificate::new(&present.leaf)?;
+    let (_, incoming) = tls::listen(settings.address, certificate.clone(), MAX_CONNECTIONS, shutdown.clone())
+        .await
+        .map_err(|source| ServeError::Listen { address: settings.address, source })?;
+    tracing::info!(address = %settings.address, data = %settings.data_dir.display(), used = disk.used(), "ready");
+    let (sender, renewed) = watch::channel(present);
+    tokio::spawn(
+        shutdown.clone().run_until_cancelled_owned(async move { secrets.follow_store(sender).await }),
+    );
+    serve(incoming, certificate, disk, renewed, Arc::new(clock), PATIENCE, shutdown).await;
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the sweeper is IO")]
-async fn sweep(disk: Disk) {
-    loop {
-        match disk.sweep(ORPHAN_AGE, std::time::SystemTime::now()) {
-            Ok(0) => {}
-            Ok(swept) => tracing::info!(swept, "forgot uploads that nobody finished"),
-            Err(error) => tracing::warn!(%error, "could not look for unfinished uploads"),
-        }
-        tokio::time::sleep(Duration::from_secs(3600)).await;
-    }
-}
-
-struct Shared {
+/// Serves connections, however they come about, by any clock.
+pub(super) async fn serve(
+    incoming: Incoming,
+    certificate: ServingCertificate,
     disk: Disk,
-    key: SigningKey,
-    /// Parts are written side by side; completing and deleting are alone.
-    lock: RwLock<()>,
-}
-
-pub(super) fn router(disk: Disk, key: SigningKey) -> Router {
-    Router::new().route("/healthz", get(|| async { "ok" })).fallback(answer).with_state(Arc::new(Shared {
-        disk,
-        key,
-        lock: RwLock::new(()),
-    }))
-}
-
-/// What is said instead of what was asked for.
-struct Refusal(StatusCode, String);
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (self.0, self.1).into_response()
-    }
-}
-
-impl From<DiskError> for Refusal {
-    fn from(error: DiskError) -> Self {
-        let status = match &error {
-            DiskError::NotFound => StatusCode::NOT_FOUND,
-            DiskError::Discrepancy(crate::store::parts::Discrepancy::TooLarge { .. }) => {
-                StatusCode::PAYLOAD_TOO_LARGE
+    mut renewed: watch::Receiver<StoreSecrets>,
+    clock: Clock,
+    patience: Patience,
+    shutdown: CancellationToken,
+) {
+    let disk = Arc::new(disk);
+    let key = SharedKey::new(renewed.borrow_and_update().signing_key.clone());
+    let routes = Routes { disk: Arc::clone(&disk), key: key.clone(), clock: Arc::clone(&clock), patience };
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(async move {
+        while renewed.changed().await.is_ok() {
+            let secrets = renewed.borrow_and_update().clone();
+            key.swap(secrets.signing_key);
+            match certificate.replace(&secrets.leaf) {
+                Ok(()) => tracing::info!("took the renewed certificate and key"),
+                Err(error) => tracing::error!(%error, "the renewed certificate can't be served"),
             }
-            DiskError::Discrepancy(_) => StatusCode::CONFLICT,
-            DiskError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            DiskError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-                StatusCode::INSUFFICIENT_STORAGE
-            }
-            DiskError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        if status.is_server_error() {
-            tracing::error!(%error, "the volume");
         }
-        Self(status, error.to_string())
-    }
+    }));
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(sweep(disk, clock)));
+    tls::serve_router(incoming, routes::router(routes), shutdown).await;
 }
 
-impl From<std::io::Error> for Refusal {
-    fn from(error: std::io::Error) -> Self {
-        DiskError::Io(error).into()
-    }
+async fn open(data: &Path, capacity: u64) -> Result<Disk, ServeError> {
+    let path = data.to_owned();
+    let capacity = (capacity > 0).then_some(capacity);
+    let opened = tokio::task::spawn_blocking(move || Disk::open(&path, capacity, FLOOR)).await;
+    opened
+        .unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)))
+        .map_err(|source| ServeError::Data { path: data.to_owned(), source })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn bad(why: impl ToString) -> Refusal {
-    Refusal(StatusCode::BAD_REQUEST, why.to_string())
-}
-
-async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Refusal> {
-    let (parts, body) = request.into_parts();
-    let query = Query::check(&shared.key, &parts.method, &parts.uri)?;
-    let path = parts.uri.path().trim_start_matches('/');
-    let control = async |body: Body| {
-        let read = timeout(STALL, Limited::new(body, MAX_CONTROL).collect()).await;
-        read.map_err(bad)?.map(http_body_util::Collected::to_bytes).map_err(bad)
-    };
-    match (parts.method, query.get("op")?) {
-        (Method::PUT, "part") => put_part(&shared, &Key::parse(path).map_err(bad)?, &query, body).await,
-        (Method::GET, "get") => get_object(&shared, &Key::parse(path).map_err(bad)?),
-        (Method::POST, "begin") => {
-            let media: Media = serde_json::from_slice(&control(body).await?).map_err(bad)?;
-            shared.disk.make_room(1)?;
-            Ok(shared.disk.begin(&Key::parse(path).map_err(bad)?, media)?.into_response())
+/// At start and then every hour.
+async fn sweep(disk: Arc<Disk>, clock: Clock) {
+    loop {
+        let (disk, now) = (Arc::clone(&disk), clock());
+        match tokio::task::spawn_blocking(move || disk.sweep(STALE, now)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(count)) => tracing::info!(count, "threw stale uploads away"),
+            Ok(Err(error)) => tracing::warn!(%error, "throwing stale uploads away; trying again in an hour"),
+            Err(error) => tracing::error!(%error, "throwing stale uploads away"),
         }
-        (Method::POST, "complete") => {
-            let claimed: Vec<Part> = serde_json::from_slice(&control(body).await?).map_err(bad)?;
-            let key = Key::parse(path).map_err(bad)?;
-            let (upload, max) = (query.get("upload")?.to_owned(), query.number("max")?);
-            let _alone = shared.lock.write().await;
-            let disk = shared.disk.clone();
-            let bytes = blocking(move || disk.complete(&key, &upload, &claimed, max)).await?;
-            Ok(bytes.to_string().into_response())
-        }
-        (Method::POST, "delete") => {
-            let folder = Folder::parse(path).map_err(bad)?;
-            let _alone = shared.lock.write().await;
-            let disk = shared.disk.clone();
-            blocking(move || disk.delete(&folder)).await?;
-            Ok(StatusCode::NO_CONTENT.into_response())
-        }
-        (method, op) => Err(bad(format!("{method} doesn't go with op={op}"))),
+        sleep(SWEEP).await;
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, DiskError> + Send + 'static,
-) -> Result<T, DiskError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| DiskError::Io(std::io::Error::other(error)))?
-}
-
-async fn put_part(shared: &Shared, key: &Key, query: &Query, body: Body) -> Result<Response, Refusal> {
-    let max = query.number("max")?;
-    let number = u32::try_from(query.number("part")?).map_err(bad)?;
-    let _together = shared.lock.read().await;
-    shared.disk.make_room(max)?;
-    let mut file = shared.disk.temporary()?;
-    let mut etag = Etag::default();
-    let mut bytes = 0_u64;
-    let mut stream = body.into_data_stream();
-    while let Some(chunk) = timeout(STALL, stream.next()).await.map_err(bad)? {
-        let chunk = chunk.map_err(bad)?;
-        bytes += chunk.len() as u64;
-        if bytes > max {
-            return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("a part has at most {max} bytes")));
-        }
-        etag.update(&chunk);
-        file.write_all(&chunk)?;
-    }
-    let etag = etag.finish();
-    let (disk, key, upload, kept) =
-        (shared.disk.clone(), key.clone(), query.get("upload")?.to_owned(), etag.clone());
-    blocking(move || disk.keep_part(&key, &upload, number, &kept, file)).await?;
-    Ok((StatusCode::OK, [(header::ETAG, format!("\"{etag}\""))]).into_response())
-}
-
-fn get_object(shared: &Shared, key: &Key) -> Result<Response, Refusal> {
-    let described = shared.disk.describe(key)?;
-    let (file, bytes) = shared.disk.read(key)?;
-    let media = described.media;
-    let mut response = Response::builder()
-        .header(header::CONTENT_LENGTH, bytes)
-        .header(header::CONTENT_TYPE, media.content_type)
-        .header(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", media.file_name))
-        // What tenants' apps named must not run in a browser that comes here.
-        .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
-        .header(header::CACHE_CONTROL, "no-store");
-    if let Some(encoding) = media.content_encoding {
-        response = response.header(header::CONTENT_ENCODING, encoding);
-    }
-    let body = Body::from_stream(ReaderStream::with_capacity(tokio::fs::File::from_std(file), 64 * 1024));
-    response.body(body).map_err(bad)
-}
-
-/// The pairs of a URL whose signature was checked.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    #[expect(clippy::disallowed_methods, reason = "the server is IO; `check` takes the time as an argument")]
-    fn check(key: &SigningKey, method: &Method, uri: &Uri) -> Result<Self, Refusal> {
-        let query = uri.query().unwrap_or_default();
-        let refused = |error: SignatureError| Refusal(StatusCode::FORBIDDEN, error.to_string());
-        key.check(method.as_str(), uri.path(), query, jiff::Timestamp::now()).map_err(refused)?;
-        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        Ok(Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
-    }
-
-    fn get(&self, name: &str) -> Result<&str, Refusal> {
-        let found = self.0.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str()).ok_or_else(|| bad(format!("the URL has no {name}")))
-    }
-
-    fn number(&self, name: &str) -> Result<u64, Refusal> {
-        self.get(name)?.parse().map_err(bad)
-    }
+#[expect(clippy::disallowed_methods, reason = "the store role's clock, for expiry and for sweeping")]
+fn clock() -> Timestamp {
+    Timestamp::now()
 }
