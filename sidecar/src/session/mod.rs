@@ -12,6 +12,8 @@ pub mod driver;
 mod effect;
 mod machine;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub use effect::{BeginError, Effect, Event};
 pub use machine::{Begun, Session};
