@@ -1,5 +1,6 @@
 //! A pod in miniature: a container that the sidecar recognises, programs in it, the real worker beside it, and
 //! an operator and a store that say what the test says.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod app;
 pub(crate) mod authority;
@@ -68,15 +69,31 @@ impl Pod {
         self.environment.push((name, value.into()));
     }
 
+    /// Lets every uid read what lies in the pod's folder.
+    pub(crate) fn open_to_all(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(self.dir.path(), std::fs::Permissions::from_mode(0o755)).expect("ours");
+    }
+
+    /// What the sidecar has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     pub(crate) fn sidecar(&self, role: &str) -> Command {
-        let log = std::fs::File::options().append(true).create(true).open(self.path("log")).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_pitwall-sidecar"));
+        command.arg(role);
+        self.dress(command)
+    }
+
+    /// Gives a command the environment that the injection gives the sidecar.
+    pub(crate) fn dress(&self, mut command: Command) -> Command {
+        let log = std::fs::File::options().append(true).create(true).open(self.path("log")).expect("a log");
         command
-            .arg(role)
             .env_clear()
             .env("PITWALL_OPERATOR_URL", format!("wss://{}{}", self.operator.address, pitwall_protocol::PATH))
             .env("PITWALL_CA", &self.authority.ca)
@@ -192,8 +209,7 @@ pub(crate) fn is_empty(dir: &Path) -> bool {
 impl Drop for Pod {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
-            eprintln!("--- the sidecar's log\n{log}");
+            eprintln!("--- the sidecar's log\n{}", self.log());
         }
     }
 }
