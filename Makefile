@@ -50,6 +50,11 @@ install: ## install the chart with the local images into the current cluster
 	  --set image.repository=pitwall.local/operator,image.tag=dev,image.pullPolicy=Never \
 	  --set sidecar.image.repository=pitwall.local/sidecar,sidecar.image.tag=dev,sidecar.image.pullPolicy=Never \
 	  --wait --timeout 3m $(INSTALL_ARGS)
+	@# The tag is the same each time: only new pods have new images.
+	kubectl -n pitwall-system rollout restart deployment,statefulset
+	kubectl -n pitwall-system rollout status deployment/pitwall-operator --timeout=2m
+	@if kubectl -n pitwall-system get statefulset/pitwall-store >/dev/null 2>&1; then \
+	  kubectl -n pitwall-system rollout status statefulset/pitwall-store --timeout=2m; fi
 
 uninstall: ## remove Pitwall from the current cluster; the CRDs stay
 	helm uninstall pitwall --namespace pitwall-system --wait

@@ -1,6 +1,6 @@
 //! What can't be recorded ends at once, with the reason and what to do.
 
-use pitwall_e2e::{App, Request, Story, reason_of};
+use pitwall_e2e::{App, Request, Story, eventually, reason_of};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -57,7 +57,12 @@ fn a_port_that_another_process_has_is_not_taken_for_the_apps_own() {
         "command": ["python3", "-c",
             "import socket,time\ns=socket.socket()\ns.bind(('127.0.0.1',9229))\ns.listen()\ntime.sleep(10000)"],
     });
-    App::busy().beside(squatter).deploy(&story);
+    let pod = App::busy().beside(squatter).deploy(&story).remove(0);
+    eventually(
+        Duration::from_secs(20),
+        || "the squatter does not listen".to_owned(),
+        || story.listens(&pod, "app", 9229).then_some(()),
+    );
     let object = Request::cpu(&story, "r", "busy", json!({})).finish(Duration::from_secs(60));
     assert_eq!(reason_of(&object), "PortTaken", "{}", object["status"]);
 }

@@ -10,6 +10,8 @@ fn a_stopped_recording_is_kept() {
     let pod = App::busy().deploy(&story).remove(0);
     let request = Request::cpu(&story, "r", "busy", json!({ "duration": "60s", "activeDeadline": "120s" }));
     request.reach("Recording", Duration::from_secs(30));
+    // Something must have been recorded by then.
+    std::thread::sleep(Duration::from_secs(3));
     request.patch(&json!({ "stop": true }));
     let object = request.finish(Duration::from_secs(20));
     assert_eq!(reason_of(&object), "Stopped", "{}", object["status"]);

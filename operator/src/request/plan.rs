@@ -257,6 +257,17 @@ impl Plan {
                 }
                 continue;
             }
+            // Its inspector is open now, and that is nothing to fail for.
+            if let Some(other) = &pod.recorded_by {
+                let message = format!("pod {} is being recorded by ProfileRequest {other}", pod.name);
+                if request.concurrency == Concurrency::Refuse {
+                    fail(target, Reason::TargetBusy, message);
+                } else {
+                    wait(target, Reason::TargetBusy, message);
+                    self.again = Some(2 * SOON);
+                }
+                continue;
+            }
             let look = Action::Look { pod: pod.uid.clone(), containers: pod.containers.clone() };
             let Some(sight) = pod.sight.as_ref().filter(|sight| now.duration_since(sight.at) < FRESH) else {
                 wait(target, Reason::InProgress, "looking for Node.js processes");

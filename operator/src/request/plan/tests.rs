@@ -203,7 +203,10 @@ fn what_may_still_come_is_waited_for_and_no_longer_than_the_deadline() {
 fn a_second_request_waits_or_is_refused_as_it_asked() {
     let busy =
         PodFacts { recorded_by: Some("shop/other".into()), ..seeing(vec![process("app", Readiness::Ready)]) };
-    let observed = with(vec![busy]);
+    // The other session's inspector is what the sidecar sees.
+    let open = Failure { reason: FailureReason::InspectorAlreadyOpen, message: "9229".into() };
+    let sight = seeing(vec![process("app", Readiness::NotReady(open))]).sight;
+    let observed = with(vec![PodFacts { sight, ..busy }]);
     let waits = plan(&request(|_| {}), &observed, at(2));
     assert_eq!((waits.targets[0].phase, reason(&waits)), (TargetPhase::Pending, Some(Reason::TargetBusy)));
     assert!(waits.targets[0].message.as_ref().unwrap().contains("shop/other"));
