@@ -345,7 +345,9 @@ impl Disk {
         object.persist(&path).map_err(|error| error.error).tried("placing an object")?;
         reserved.keep();
         self.space.release(replaced);
-        flush_folder(folder)
+        // Folders above may be as new as the object.
+        let objects = self.root.join("objects");
+        folder.ancestors().take_while(|above| above.starts_with(&objects)).try_for_each(flush_folder)
     }
 
     /// The object's length if this upload made it of these parts.
