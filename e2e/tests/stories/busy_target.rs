@@ -15,7 +15,7 @@ fn a_second_request_waits_for_the_first() {
     assert_eq!(reason_of(&refused.finish(Duration::from_secs(15))), "TargetBusy");
     let first = first.finish(Duration::from_secs(60));
     let second = second.finish(Duration::from_secs(60));
-    assert_eq!((reason_of(&first), reason_of(&second)), ("AllStored", "AllStored"));
+    assert_eq!((reason_of(&first), reason_of(&second)), ("AllStored", "AllStored"), "{}", first["status"]);
     let end = |object: &serde_json::Value| object["status"]["completionTime"].as_str().unwrap().to_owned();
     assert!(end(&first) < end(&second));
 }

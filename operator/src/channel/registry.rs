@@ -63,6 +63,8 @@ struct Index {
     connections: HashMap<PodUid, Connection>,
     sessions: BTreeMap<SessionKey, SessionReport>,
     sights: HashMap<(RequestUid, PodUid), Sight>,
+    /// Names of the pods that have been connected, for sessions whose status isn't written yet.
+    names: HashMap<PodUid, String>,
     wanted: HashMap<SessionKey, PartsWanted>,
 }
 
@@ -117,6 +119,7 @@ impl Registry {
         let mut index = self.index();
         index.generation += 1;
         let generation = index.generation;
+        index.names.insert(uid.clone(), pod.name.clone());
         index.connections.insert(uid.clone(), Connection { generation, pod, outbox: sender });
         // What the sidecar no longer holds is over: it lost it, or the operator acknowledged it.
         let held: Vec<_> = hello.sessions.iter().map(|s| (s.request.clone(), s.process)).collect();
@@ -158,6 +161,7 @@ impl Registry {
             self.wake(&request);
         }
         index.connections.remove(pod);
+        index.names.remove(pod);
         index.sessions.retain(|key, _| key.pod != *pod);
         index.sights.retain(|(_, of), _| of != pod);
         index.wanted.retain(|key, _| key.pod != *pod);
@@ -207,6 +211,11 @@ impl Registry {
     /// Whether the pod's sidecar is connected.
     pub fn is_connected(&self, pod: &PodUid) -> bool {
         self.index().connections.contains_key(pod)
+    }
+
+    /// The name of a pod that is or was connected.
+    pub fn pod_name(&self, pod: &PodUid) -> Option<String> {
+        self.index().names.get(pod).cloned()
     }
 
     /// How many sidecars are connected.

@@ -36,6 +36,8 @@ pub struct Observed {
     pub chosen: HashMap<PodUid, ChosenPod>,
     /// The request's sessions, as their sidecars last reported them.
     pub sessions: HashMap<SessionKey, SessionReport>,
+    /// The names of the sessions' pods.
+    pub pod_names: HashMap<PodUid, String>,
     /// Since when a session that should be there is not reported.
     pub missed_since: HashMap<SessionKey, Timestamp>,
     /// Sessions that wait for part URLs.
@@ -120,6 +122,11 @@ pub async fn observe(ctx: &Context, request: &ValidRequest, now: Timestamp) -> R
     }
     let undecided = request.previous.targets.is_empty() && sessions.is_empty()
         || request.previous.targets.iter().any(|target| target.phase == TargetPhase::Pending);
+    for key in sessions.keys() {
+        if let Some(name) = ctx.registry.pod_name(&key.pod) {
+            observed.pod_names.insert(key.pod.clone(), name);
+        }
+    }
     observed.sessions = sessions;
     if undecided && !request.is_finished() && request.deleted.is_none() {
         observed.candidates = candidates(ctx, request).await?;

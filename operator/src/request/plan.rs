@@ -117,12 +117,8 @@ pub enum Choice {
 
 /// Decides.
 pub fn plan(request: &ValidRequest, observed: &Observed, now: Timestamp) -> Plan {
-    let pod_name = |uid: &PodUid| match &observed.candidates {
-        Candidates::Pods(pods) => pods.iter().find(|pod| pod.uid == *uid).map(|pod| pod.name.clone()),
-        _ => None,
-    };
     let may_wait = request.concurrency == Concurrency::Wait;
-    let targets = fold(&request.uid, may_wait, request.previous.targets.clone(), observed, pod_name);
+    let targets = fold(&request.uid, may_wait, request.previous.targets.clone(), observed);
     let mut plan = Plan { targets, ..Plan::default() };
     plan.acknowledge(request, observed);
     if let Some(since) = request.deleted {

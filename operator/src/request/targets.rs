@@ -60,17 +60,18 @@ pub fn fold(
     may_wait: bool,
     mut targets: Vec<TargetStatus>,
     observed: &Observed,
-    pod_name: impl Fn(&PodUid) -> Option<String>,
 ) -> Vec<TargetStatus> {
     let known: Vec<_> = targets.iter().filter_map(|target| session_key(request, target)).collect();
     let mut unknown: Vec<_> = observed.sessions.keys().filter(|key| !known.contains(key)).collect();
     unknown.sort();
     for key in unknown {
-        let mut adopted = in_pod(&pod_name(&key.pod).unwrap_or_default(), &key.pod);
+        // Without its name there is no key to store it under; its next hello brings the name.
+        let Some(name) = observed.pod_names.get(&key.pod) else { continue };
+        let mut adopted = in_pod(name, &key.pod);
         set_process(&mut adopted, key.process, &observed.sessions[key].container);
         // It takes the place of the target that waits in that pod for a process.
         match targets.iter_mut().find(|target| target.pod_uid == key.pod.0 && target.pid.is_none()) {
-            Some(waiting) => *waiting = TargetStatus { pod: waiting.pod.clone(), ..adopted },
+            Some(waiting) => *waiting = adopted,
             None => targets.push(adopted),
         }
     }

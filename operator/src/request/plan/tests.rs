@@ -130,6 +130,7 @@ fn in_flight(phase: SessionPhase) -> Observed {
     let mut observed = with(vec![pod("a")]);
     observed.candidates = Candidates::NotAsked;
     observed.sessions = HashMap::from([(key(), report(phase))]);
+    observed.pod_names = HashMap::from([(PodUid("a".into()), "a".into())]);
     observed
 }
 
@@ -257,6 +258,7 @@ fn an_operator_that_starts_anew_adopts_the_sessions_that_run() {
     let plan = plan(&request(|_| {}), &in_flight(recording()), at(5));
     assert_eq!(plan.targets.len(), 1);
     assert_eq!((plan.targets[0].phase, plan.targets[0].pid), (TargetPhase::Recording, Some(17)));
+    assert_eq!(plan.targets[0].pod, "a", "the artifact's key is made of it");
     assert!(!plan.actions.iter().any(|action| matches!(action, Action::Start { .. } | Action::Look { .. })));
 }
 
