@@ -373,11 +373,11 @@ fn a_sidecar_that_is_busy_after_all_is_waited_for() {
         plan(&request(holding(vec![target(TargetPhase::Attaching)])), &in_flight(busy.clone()), at(5));
     assert_eq!((waits.targets[0].phase, reason(&waits)), (TargetPhase::Pending, Some(Reason::TargetBusy)));
     assert_eq!(waits.actions, [Action::Acknowledge(key())]);
-    let refuses = request(|request| {
+    let strict = request(|request| {
         holding(vec![target(TargetPhase::Attaching)])(request);
         request.spec.concurrency = Concurrency::Refuse;
     });
-    let refused = plan(&refuses, &in_flight(busy), at(5));
+    let refused = plan(&strict, &in_flight(busy), at(5));
     assert_eq!((refused.targets[0].phase, reason(&refused)), (TargetPhase::Failed, Some(Reason::TargetBusy)));
 }
 
