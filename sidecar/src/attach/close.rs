@@ -14,6 +14,8 @@ use std::time::Duration;
 const HEARING: Duration = Duration::from_millis(500);
 /// How long the port may take to be gone afterwards.
 const GOING: Duration = Duration::from_millis(500);
+/// How long an app that is exiting may take to be gone: it isn't to be held up by another connection.
+const EXITING: Duration = Duration::from_secs(5);
 /// How often a port that stays is closed directly, and the pause before the second time; it doubles.
 const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -52,8 +54,10 @@ pub async fn close(
                 let hearing = tokio::time::timeout(HEARING, link.evaluate(&expression::close_soon())).await;
                 tracing::debug!(pid = process.pid, ?hearing, "told the app to close its inspector");
             }
-            // Dropped here, before the timer in the app fires.
-            GOING
+            // It may have begun to exit meanwhile. Dropped before the timer in the app fires.
+            let exiting = link.exiting;
+            drop(link);
+            if exiting { EXITING } else { GOING }
         }
         None => Duration::ZERO,
     };

@@ -10,8 +10,9 @@ use pitwall_inspector::{Command, Error, expression};
 use pitwall_protocol::{Failure, FailureReason, ProcessId};
 use std::time::{Duration, Instant};
 
-/// The first pause between two looks for the port, and the longest.
+/// The pause between the first looks for the port, for as long as most need to open it; then it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const FIRST_LOOKS: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// How long an inspector whose port is open may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -116,7 +117,7 @@ pub async fn await_listener(
 ) -> Result<Listener, Unseen> {
     let mut known = known.to_vec();
     let mut pause = FIRST_PAUSE;
-    loop {
+    for look in 0_u32.. {
         let new: Vec<Listener> = proc
             .listeners(process.pid)
             .unwrap_or_default()
@@ -142,8 +143,11 @@ pub async fn await_listener(
             return Err(Unseen::TimedOut);
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        if look >= FIRST_LOOKS {
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
+    Err(Unseen::TimedOut)
 }
 
 /// Whether a new socket of the process answers as an inspector does. One that doesn't answer in time counts

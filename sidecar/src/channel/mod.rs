@@ -164,7 +164,6 @@ impl Channel {
                 frame = socket.next() => {
                     // Whatever comes, the operator lives.
                     pong_until = None;
-                    ping_at = clock::now() + PING_PAUSE;
                     match receive(socket, frame).await {
                         Ok(Some(message)) => if self.inbound.send(Inbound::Message(message)).await.is_err() {
                             return Ended::failed("the worker ended");
@@ -187,6 +186,7 @@ impl Channel {
                         return ended;
                     }
                     pong_until = Some(clock::now() + PONG_TIMEOUT);
+                    ping_at = clock::now() + PING_PAUSE;
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! The IO loop around one session: does what it asks for, and tells it what came of that.
 
+use super::begin::Begun;
 use super::effect::{BeginError, Effect, Event};
-use super::machine::{Begun, Session};
+use super::machine::Session;
 use crate::attach::close::{close, close_late};
 use crate::attach::eyes::Eyes;
 use crate::attach::ladder::{self, Proved, failure, gone};

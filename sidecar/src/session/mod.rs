@@ -8,6 +8,7 @@
 //! going on; starting the next one on a lane ends the former. The end is reported when the artifact's lane is
 //! done and the inspector is closed or given up.
 
+mod begin;
 pub mod driver;
 mod effect;
 mod machine;
@@ -15,5 +16,6 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+pub use begin::Begun;
 pub use effect::{BeginError, Effect, Event};
-pub use machine::{Begun, Session};
+pub use machine::Session;
