@@ -13,7 +13,7 @@ use crate::session::{Begun, Event, Session};
 use crate::settings::{Identity, Settings};
 use crate::trust::StoreTrust;
 use anyhow::Context;
-use pitwall_protocol::{Look, SessionReport, SidecarMessage};
+use pitwall_protocol::{Failure, Look, SessionPhase, SessionReport, SidecarMessage};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,8 +171,17 @@ impl Worker {
     fn take(&mut self, key: &Key, told: Told) {
         match told {
             Told::Report(report) => {
-                if report.phase.is_end() {
-                    tracing::info!(request = %key.0, pid = key.1.pid, phase = ?report.phase, "a session ended");
+                match &report.phase {
+                    SessionPhase::Published { artifact, .. } => {
+                        tracing::info!(request = %key.0, pid = key.1.pid, bytes = artifact.bytes, "published");
+                    }
+                    SessionPhase::Failed(Failure { reason, message }) => {
+                        tracing::warn!(request = %key.0, pid = key.1.pid, ?reason, why = %message, "failed");
+                    }
+                    SessionPhase::Discarded => {
+                        tracing::info!(request = %key.0, pid = key.1.pid, "discarded");
+                    }
+                    _ => {}
                 }
                 self.registry.reported((*report).clone());
                 self.show();

@@ -2,7 +2,7 @@
 
 use super::eyes::Eyes;
 use super::link::Link;
-use super::open::{Unseen, await_listener};
+use super::open::{Unseen, await_inspector};
 use crate::clock;
 use crate::discover::parse::Listener;
 use crate::discover::procfs::ProcRoot;
@@ -93,8 +93,8 @@ pub async fn close_late(
     known: &[u64],
     watch_for: Duration,
 ) -> Closure {
-    match await_listener(eyes, proc, process, known, clock::now() + watch_for).await {
-        Ok(listener) => close(eyes, proc, process, None, &listener).await,
+    match await_inspector(eyes, proc, process, known, clock::now() + watch_for).await {
+        Ok(inspector) => close(eyes, proc, process, None, &inspector.listener).await,
         Err(Unseen::Gone) => Closure::ProcessGone,
         Err(Unseen::TimedOut) => Closure::NeverOpened,
     }

@@ -1,7 +1,7 @@
 //! A proved connection to a process's inspector, and one command after another on it.
 
 use crate::discover::parse::Listener;
-use pitwall_inspector::{Closed, Command, Connection, Error, Evaluated, Event, Incoming, Limits};
+use pitwall_inspector::{Closed, Command, Connection, Error, Evaluated, Event, Incoming, Limits, SocketPath};
 use serde_json::value::RawValue;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -78,36 +78,72 @@ impl Link {
                 seen: format!("it lists {} targets where Node lists one", targets.len()),
             });
         };
-        let connection = Connection::connect(addr, target, Limits::default()).await?;
+        Self::connect_to(listener, target).await
+    }
+
+    /// Connects to a target of the socket that is known already. Has no time limit of its own.
+    pub async fn connect_to(listener: &Listener, target: &SocketPath) -> Result<Self, Error> {
+        let connection = Connection::connect(address(listener), target, Limits::default()).await?;
         Ok(Self { connection, listener: listener.clone(), exiting: false })
     }
 
     /// Sends a command and waits for its result. Has no time limit of its own.
     pub async fn call(&mut self, command: &Command<'_>) -> Result<Box<RawValue>, CallError> {
-        let method = command.method();
-        let sent = self.connection.send(command)?;
-        loop {
+        let [result] = self.call_all([command]).await?;
+        result
+    }
+
+    /// Sends commands all at once and waits for their results: each wait of its own would cost a busy app's
+    /// next interrupt. Has no time limit of its own.
+    pub async fn call_all<const N: usize>(
+        &mut self,
+        commands: [&Command<'_>; N],
+    ) -> Result<[Result<Box<RawValue>, CallError>; N], CallError> {
+        let mut sent = Vec::with_capacity(N);
+        for command in commands {
+            sent.push(self.connection.send(command)?);
+        }
+        let mut results = [const { None }; N];
+        while let Some(waiting) = results.iter().position(Option::is_none) {
+            let at = |id| sent.iter().position(|one| *one == id);
             match self.connection.next().await? {
-                Incoming::Reply { id, result } if id == sent => return Ok(result),
-                Incoming::Refused { id, message, .. } if id == sent => {
-                    return Err(CallError::Refused { method, message });
+                Incoming::Reply { id, result } => {
+                    if let Some(at) = at(id) {
+                        results[at] = Some(Ok(result));
+                    }
+                }
+                Incoming::Refused { id, message, .. } => {
+                    if let Some(at) = at(id) {
+                        let method = commands[at].method();
+                        results[at] = Some(Err(CallError::Refused { method, message }));
+                    }
                 }
                 Incoming::Event(Event::WaitingForDisconnect) => self.exiting = true,
-                Incoming::Closed(closed) => return Err(CallError::Lost { method, how: ending(closed) }),
-                Incoming::Reply { .. }
-                | Incoming::Refused { .. }
-                | Incoming::StreamChunk { .. }
-                | Incoming::StreamEnd { .. } => {}
+                Incoming::Closed(closed) => {
+                    let method = commands[waiting].method();
+                    return Err(CallError::Lost { method, how: ending(closed) });
+                }
+                Incoming::StreamChunk { .. } | Incoming::StreamEnd { .. } => {}
             }
         }
+        Ok(results.map(|result| result.expect("the loop ends when every result is there")))
     }
 
     /// Evaluates an expression for its value.
     pub async fn evaluate(&mut self, expression: &str) -> Result<Box<RawValue>, CallError> {
-        let command = Command::Evaluate { expression, timeout: EVALUATE_TIMEOUT };
-        match Evaluated::from_result(&self.call(&command).await?)? {
-            Evaluated::Value(value) => Ok(value),
-            Evaluated::Threw(text) => Err(CallError::Threw(text)),
-        }
+        value(&self.call(&evaluate(expression)).await?)
+    }
+}
+
+/// The command that evaluates an expression.
+pub fn evaluate(expression: &str) -> Command<'_> {
+    Command::Evaluate { expression, timeout: EVALUATE_TIMEOUT }
+}
+
+/// The value in the result of [`evaluate`].
+pub fn value(result: &RawValue) -> Result<Box<RawValue>, CallError> {
+    match Evaluated::from_result(result)? {
+        Evaluated::Value(value) => Ok(value),
+        Evaluated::Threw(text) => Err(CallError::Threw(text)),
     }
 }

@@ -2,11 +2,11 @@
 
 use super::eyes::Eyes;
 use super::ladder::{Proved, failure, gone};
-use super::link::{CallError, Link, address};
+use super::link::{CallError, Link, address, evaluate, value};
 use crate::clock;
 use crate::discover::parse::Listener;
 use crate::discover::procfs::ProcRoot;
-use pitwall_inspector::{Command, Error, expression};
+use pitwall_inspector::{Command, Error, SocketPath, expression};
 use pitwall_protocol::{Failure, FailureReason, ProcessId};
 use std::time::{Duration, Instant};
 
@@ -52,21 +52,27 @@ pub async fn open(
 ) -> Result<Opened, OpenError> {
     eyes.signal(proc, process).await.map_err(OpenError::NotSignalled)?;
     let signalled = clock::now();
-    let listener = await_listener(eyes, proc, process, &proved.known, signalled + patience).await.map_err(
-        |unseen| match unseen {
-            Unseen::Gone => OpenError::Silent(gone(process)),
-            Unseen::TimedOut => OpenError::Silent(failure(
-                FailureReason::InspectorDidNotOpen,
-                format!(
-                    "sent SIGUSR1 to pid {} and saw no new port of its within {} ms: the app has a SIGUSR1 \
+    let Inspector { listener, target } = await_inspector(
+        eyes,
+        proc,
+        process,
+        &proved.known,
+        signalled + patience,
+    )
+    .await
+    .map_err(|unseen| match unseen {
+        Unseen::Gone => OpenError::Silent(gone(process)),
+        Unseen::TimedOut => OpenError::Silent(failure(
+            FailureReason::InspectorDidNotOpen,
+            format!(
+                "sent SIGUSR1 to pid {} and saw no new port of its within {} ms: the app has a SIGUSR1 \
                      handler of its own, or is inside a long native call. Remove the handler, or try again; \
                      a port that opens within the next minute is closed",
-                    process.pid,
-                    patience.as_millis()
-                ),
-            )),
-        },
-    )?;
+                process.pid,
+                patience.as_millis()
+            ),
+        )),
+    })?;
     found(&listener);
     if !listener.is_loopback() {
         let why = failure(
@@ -79,7 +85,8 @@ pub async fn open(
         );
         return Err(OpenError::Unusable(why, listener));
     }
-    let proving = tokio::time::timeout(ANSWER_TIMEOUT, prove(process, proved, &listener, disarm_after));
+    let proving =
+        tokio::time::timeout(ANSWER_TIMEOUT, prove(process, proved, &listener, target, disarm_after));
     match proving.await {
         Ok(Ok((link, node_version))) => {
             Ok(Opened { link, node_version, took: clock::now().saturating_duration_since(signalled) })
@@ -107,14 +114,23 @@ pub enum Unseen {
     TimedOut,
 }
 
-/// Waits for a listening socket of the process that isn't among `known`.
-pub async fn await_listener(
+/// An inspector that wasn't there before.
+#[derive(Debug)]
+pub struct Inspector {
+    /// Its socket.
+    pub listener: Listener,
+    /// Its one target, if it has answered.
+    pub target: Option<SocketPath>,
+}
+
+/// Waits for a listening socket of the process that isn't among `known`, and that an inspector is behind.
+pub async fn await_inspector(
     eyes: &Eyes,
     proc: &ProcRoot,
     process: ProcessId,
     known: &[u64],
     until: Instant,
-) -> Result<Listener, Unseen> {
+) -> Result<Inspector, Unseen> {
     let mut known = known.to_vec();
     let mut pause = FIRST_PAUSE;
     for look in 0_u32.. {
@@ -129,8 +145,11 @@ pub async fn await_listener(
             // What can't be looked at now may be looked at in the next round.
             if let Ok(held) = eyes.held(proc, process, &inodes).await {
                 for listener in new {
-                    if held.contains(&listener.inode) && is_inspector(&listener).await {
-                        return Ok(listener);
+                    if held.contains(&listener.inode) {
+                        match answer(&listener).await {
+                            Answer::Inspector(target) => return Ok(Inspector { listener, target }),
+                            Answer::Other => {}
+                        }
                     }
                     known.push(listener.inode);
                 }
@@ -150,17 +169,28 @@ pub async fn await_listener(
     Err(Unseen::TimedOut)
 }
 
-/// Whether a new socket of the process answers as an inspector does. One that doesn't answer in time counts
-/// too: better to close too much of what came with our signal than to leave it.
-async fn is_inspector(listener: &Listener) -> bool {
+/// What is behind a socket.
+enum Answer {
+    Inspector(Option<SocketPath>),
+    Other,
+}
+
+/// Asks a new socket of the process what it is. One that doesn't answer in time counts as an inspector: better
+/// to close too much of what came with our signal than to leave it.
+async fn answer(listener: &Listener) -> Answer {
     let asked = tokio::time::timeout(Duration::from_secs(2), pitwall_inspector::list(address(listener)));
-    !matches!(asked.await, Ok(Err(Error::NotAnInspector { .. } | Error::HttpCutShort { .. })))
+    match asked.await {
+        Ok(Err(Error::NotAnInspector { .. } | Error::HttpCutShort { .. })) => Answer::Other,
+        Ok(Ok(mut targets)) if targets.len() == 1 => Answer::Inspector(targets.pop()),
+        Ok(_) | Err(_) => Answer::Inspector(None),
+    }
 }
 
 async fn prove(
     process: ProcessId,
     proved: &Proved,
     listener: &Listener,
+    target: Option<SocketPath>,
     disarm_after: Duration,
 ) -> Result<(Link, String), Failure> {
     let failed = |error: &dyn std::fmt::Display| {
@@ -170,9 +200,13 @@ async fn prove(
         )
     };
     let call_failed = |error: CallError| failed(&error);
-    let mut link = Link::connect(listener).await.map_err(|error| failed(&error))?;
-    let value = link.evaluate(&expression::identity()).await.map_err(call_failed)?;
-    let identity = expression::Identity::from_value(&value).map_err(|error| failed(&error))?;
+    let link = match target {
+        Some(target) => Link::connect_to(listener, &target).await,
+        None => Link::connect(listener).await,
+    };
+    let mut link = link.map_err(|error| failed(&error))?;
+    let answered = link.evaluate(&expression::identity()).await.map_err(call_failed)?;
+    let identity = expression::Identity::from_value(&answered).map_err(|error| failed(&error))?;
     if u32::try_from(identity.pid) != Ok(proved.inner_pid) {
         return Err(failure(
             FailureReason::WrongProcess,
@@ -183,12 +217,21 @@ async fn prove(
             ),
         ));
     }
-    link.evaluate(&expression::arm(disarm_after)).await.map_err(call_failed)?;
-    match link.call(&Command::NodeRuntimeEnable).await {
+    let arm = expression::arm(disarm_after);
+    let [armed, enabled, notified] = link
+        .call_all([
+            &evaluate(&arm),
+            &Command::NodeRuntimeEnable,
+            &Command::NotifyWhenWaitingForDisconnect { enabled: true },
+        ])
+        .await
+        .map_err(call_failed)?;
+    armed.and_then(|result| value(&result)).map_err(call_failed)?;
+    notified.map_err(call_failed)?;
+    match enabled {
         // Node 18 has no such command, and needs none.
         Ok(_) | Err(CallError::Refused { .. }) => {}
         Err(error) => return Err(call_failed(error)),
     }
-    link.call(&Command::NotifyWhenWaitingForDisconnect { enabled: true }).await.map_err(call_failed)?;
     Ok((link, identity.version))
 }

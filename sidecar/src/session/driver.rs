@@ -319,8 +319,10 @@ async fn begin(slot: &Mutex<Option<Link>>, interval: Duration) -> Result<Duratio
     let mut slot = slot.lock().await;
     let Some(link) = slot.as_mut() else { return Err(BeginError::Lost("dropped".to_owned())) };
     let commands = async {
-        link.call(&Command::ProfilerEnable).await?;
-        link.call(&Command::ProfilerSetSamplingInterval(interval)).await?;
+        let interval = Command::ProfilerSetSamplingInterval(interval);
+        for result in link.call_all([&Command::ProfilerEnable, &interval]).await? {
+            result?;
+        }
         if link.exiting {
             return Ok(None);
         }
