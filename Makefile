@@ -3,11 +3,11 @@ SHELL := /bin/bash -euo pipefail
 RUN := e2e/cluster/.run
 export KUBECONFIG ?= $(abspath $(RUN)/kubeconfig)
 export PATH := $(abspath $(RUN)/bin):$(HOME)/.cargo/bin:$(PATH)
-# dev for tests and the demo (one profile, minutes sooner); release is what is shipped and measured.
+# dev for tests and the demo (one profile, minutes sooner); release is what is shipped.
 PROFILE ?= dev
 VERSIONS ?= 20
 
-.PHONY: help demo test unit e2e lint crds images app-images cluster cluster-down install uninstall bench tools
+.PHONY: help demo test unit e2e lint crds images app-images cluster cluster-down install uninstall tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,11 +58,6 @@ install: ## install the chart with the local images into the current cluster
 
 uninstall: ## remove Pitwall from the current cluster; the CRDs stay
 	helm uninstall pitwall --namespace pitwall-system --wait
-
-bench: tools cluster ## print the table of docs/benchmarks.md, measured now
-	$(MAKE) images PROFILE=release
-	$(MAKE) app-images install
-	e2e/bench/run
 
 tools: ## install what is missing (Rust)
 	@e2e/install-tools

@@ -24,6 +24,13 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("e2e lies in the repository").to_owned()
 }
 
+/// A kubeconfig of the administrator: the one that `e2e/cluster/run` sets inside the cluster's network, else the host's.
+pub fn kubeconfig() -> PathBuf {
+    let folder = root().join("e2e/cluster/.run");
+    let inside = std::env::var("KUBECONFIG").is_ok_and(|path| path.ends_with("kubeconfig.inside"));
+    folder.join(if inside { "kubeconfig.inside" } else { "kubeconfig" })
+}
+
 /// A command with the cluster's kubeconfig and programs.
 pub fn command(program: &str) -> Command {
     let run = root().join("e2e/cluster/.run");
@@ -32,7 +39,7 @@ pub fn command(program: &str) -> Command {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new(program);
     command
-        .env("KUBECONFIG", run.join("kubeconfig"))
+        .env("KUBECONFIG", kubeconfig())
         .env("PATH", format!("{}:{}:{path}", run.join("bin").display(), built.display()))
         .current_dir(root());
     command

@@ -1,6 +1,6 @@
 //! Someone with rights in their own namespace only fetches what was recorded there.
 
-use pitwall_e2e::{App, Request, Story, attempt, command, kubectl, root, run};
+use pitwall_e2e::{App, Request, Story, attempt, command, kubeconfig, kubectl, root, run};
 use serde_json::json;
 use std::{process::Command, time::Duration};
 
@@ -8,7 +8,7 @@ use std::{process::Command, time::Duration};
 fn as_user(story: &Story, program: &str) -> Command {
     let token = story.kubectl(&["create", "token", "developer"]);
     let file = root().join(format!("e2e/cluster/.run/kubeconfig-{}", story.namespace));
-    let admin = std::fs::read_to_string(root().join("e2e/cluster/.run/kubeconfig")).unwrap();
+    let admin = std::fs::read_to_string(kubeconfig()).unwrap();
     let mut config: serde_json::Value = serde_yaml::from_str(&admin).unwrap();
     config["users"][0]["user"] = json!({ "token": token.trim() });
     std::fs::write(&file, config.to_string()).unwrap();

@@ -66,6 +66,12 @@ pub(super) async fn apply(
                 ctx.registry.send(&key.pod, message);
             }
             Action::Analyse(artifacts) => collect::spawn_analysis(ctx, request, artifacts.clone()),
+            Action::AbortUploads => {
+                let folder = ctx.folder(request);
+                if let Err(error) = ctx.store.abort_folder(&folder).await {
+                    tracing::warn!(%folder, %error, "unfinished uploads stay until the sweep");
+                }
+            }
             Action::DeleteArtifacts => {
                 ctx.store.delete_folder(&ctx.folder(request)).await?;
                 let_go(ctx, request).await?;

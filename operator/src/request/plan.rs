@@ -80,6 +80,8 @@ pub enum Action {
     Acknowledge(SessionKey),
     /// Analyse the stored artifacts.
     Analyse(Vec<Artifact>),
+    /// Abort the uploads of targets that failed.
+    AbortUploads,
     /// Delete the request's artifacts and unfinished uploads, then let the object go.
     DeleteArtifacts,
     /// The store stays away: leave the deletion to the sweeper, then let the object go.
@@ -187,6 +189,9 @@ impl Plan {
         self.follow(request, observed, now);
         self.keep_deadline(request, now);
         if !self.targets.is_empty() && self.targets.iter().all(|target| target.phase.is_over()) {
+            if self.targets.iter().any(|target| target.phase == TargetPhase::Failed && target.pid.is_some()) {
+                self.actions.push(Action::AbortUploads);
+            }
             self.analyse(observed);
         }
         if self.again.is_none() {

@@ -390,3 +390,11 @@ fn a_start_that_was_lost_with_its_connection_is_said_again() {
     assert_eq!(plan(&started, &observed, at(11)).targets[0].phase, TargetPhase::Attaching);
     assert_eq!(plan(&started, &observed, at(13)).targets[0], in_pod("a", &PodUid("a".into())));
 }
+
+#[test]
+fn the_upload_of_a_failed_target_is_aborted() {
+    let failed =
+        SessionPhase::Failed(Failure { reason: FailureReason::ProcessExited, message: "it ended".into() });
+    let running = request(holding(vec![target(TargetPhase::Recording)]));
+    assert_eq!(plan(&running, &in_flight(failed), at(9)).actions, [Action::AbortUploads]);
+}
