@@ -260,13 +260,7 @@ impl Plan {
             }
             // Its inspector is open now, and that is nothing to fail for.
             if let Some(other) = &pod.recorded_by {
-                let message = format!("pod {} is being recorded by ProfileRequest {other}", pod.name);
-                if request.concurrency == Concurrency::Refuse {
-                    fail(target, Reason::TargetBusy, message);
-                } else {
-                    wait(target, Reason::TargetBusy, message);
-                    self.again = Some(2 * SOON);
-                }
+                self.again = yield_to(other, request, target).or(self.again);
                 continue;
             }
             let look = Action::Look { pod: pod.uid.clone(), containers: pod.containers.clone() };
@@ -325,13 +319,7 @@ impl Plan {
                 fail(target, Reason::Stopped, "stopped before anything was recorded");
             } else if let (Some(pod), Some(container)) = (pod, container) {
                 if let Some(other) = &pod.recorded_by {
-                    let message = format!("pod {} is being recorded by ProfileRequest {other}", pod.name);
-                    if request.concurrency == Concurrency::Refuse {
-                        fail(target, Reason::TargetBusy, message);
-                    } else {
-                        wait(target, Reason::TargetBusy, message);
-                        self.again = Some(2 * SOON);
-                    }
+                    self.again = yield_to(other, request, target).or(self.again);
                 } else if let Some(pid) = sibling {
                     wait(
                         target,
@@ -466,6 +454,17 @@ impl Plan {
             }
         }
     }
+}
+
+/// Waits for the request that records in the target's pod, or fails, as the request asked: when to look again.
+fn yield_to(other: &str, request: &ValidRequest, target: &mut TargetStatus) -> Option<Duration> {
+    let message = format!("pod {} is being recorded by ProfileRequest {other}", target.pod);
+    if request.concurrency == Concurrency::Refuse {
+        fail(target, Reason::TargetBusy, message);
+        return None;
+    }
+    wait(target, Reason::TargetBusy, message);
+    Some(2 * SOON)
 }
 
 /// Why a session that should be there is not, once that is certain.
