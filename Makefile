@@ -42,8 +42,9 @@ cluster-down: ## take it down, and leave nothing behind
 images: tools ## build the operator and the sidecar, and load their images into the cluster
 	e2e/images $(PROFILE)
 
-app-images: ## images of the test programs, for the Node.js VERSIONS
+app-images: ## images of the test programs, for the Node.js VERSIONS, and one that says no user
 	@for version in $(VERSIONS); do e2e/cluster/node-image $$version e2e/apps pitwall.local/apps:node$$version; done
+	@e2e/cluster/node-image 22 e2e/apps pitwall.local/apps:root ""
 
 install: ## install the chart with the local images into the current cluster
 	helm upgrade --install pitwall charts/pitwall --namespace pitwall-system --create-namespace \

@@ -83,8 +83,8 @@ reasons! {
     ProcessGone => "Make a new request.",
     /// The executable isn't Node.js.
     NotNode => "Set target.container to the container that runs Node.js.",
-    /// The sidecar may not read the process' executable: it runs under other ids.
-    ExecutableUnreadable => "State runAsUser and runAsGroup in the pod, or annotate it with pitwall.dev/run-as: uid:gid.",
+    /// The sidecar may not read the process' executable: it runs under other ids, or with more capabilities.
+    ExecutableUnreadable => "State runAsUser and runAsGroup in the pod, or annotate it with pitwall.dev/run-as: uid:gid; a container must add no capabilities.",
     /// Node.js has only just started, and the signal would end it.
     NotReady => "Make a new request when the process is up.",
     /// The process was started so that the signal opens nothing.

@@ -11,6 +11,10 @@ pub enum RunAs {
     Said,
     /// Nothing is said, and the image's user is 1000.
     Unsaid,
+    /// Nothing is said, by the image neither: root.
+    Careless,
+    /// uid and gid 0 are said.
+    Root,
 }
 
 /// A Deployment of one of `e2e/apps`.
@@ -103,7 +107,10 @@ impl App {
             self.environment.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
         let mut containers = vec![json!({
             "name": "app",
-            "image": format!("pitwall.local/apps:node{}", self.version),
+            "image": match self.run_as {
+                RunAs::Careless => "pitwall.local/apps:root".to_owned(),
+                _ => format!("pitwall.local/apps:node{}", self.version),
+            },
             "imagePullPolicy": "Never",
             "args": self.arguments,
             "env": env,
@@ -112,7 +119,8 @@ impl App {
         containers.extend(self.beside.clone());
         let security = match self.run_as {
             RunAs::Said => json!({ "runAsUser": 1000, "runAsGroup": 1000, "runAsNonRoot": true }),
-            RunAs::Unsaid => json!({}),
+            RunAs::Unsaid | RunAs::Careless => json!({}),
+            RunAs::Root => json!({ "runAsUser": 0, "runAsGroup": 0 }),
         };
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment",

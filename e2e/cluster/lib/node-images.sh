@@ -56,16 +56,16 @@ install_dependencies() {
   rm -f "$log"
 }
 
-build_node_image() { # MAJOR APPDIR TAG
+build_node_image() { # MAJOR APPDIR TAG USER
   local layer key
   node_base "$1"
   install_dependencies "$2"
   layer=$(mktemp "$STATE/app.XXXXXX")
   # S: a link's target stays as it is (node_modules/.bin is full of relative ones).
   pack_layer "$2" "$layer" --transform='s,^\.,./app,S'
-  key=$(printf '%s %s' "$NODE_BASE_LAYER" "$(sha256_of "$layer")" | sha256sum | cut -d' ' -f1)
+  key=$(printf '%s %s %s' "$NODE_BASE_LAYER" "$(sha256_of "$layer")" "$4" | sha256sum | cut -d' ' -f1)
   if ! image_is "$3" "pitwall.made-from=$key"; then
-    import_image "$3" '{"User":"1000:1000","WorkingDir":"/app","Entrypoint":["node"],"Env":["PATH=/usr/local/bin:/usr/bin:/bin"]}' \
+    import_image "$3" '{"User":"'"$4"'","WorkingDir":"/app","Entrypoint":["node"],"Env":["PATH=/usr/local/bin:/usr/bin:/bin"]}' \
       "$NODE_BASE_LAYER" "$layer"
     remember_image "$3" "$key"
   fi

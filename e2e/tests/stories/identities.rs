@@ -4,12 +4,27 @@ use pitwall_e2e::{App, Request, RunAs, Story, eventually, reason_of};
 use serde_json::json;
 use std::time::Duration;
 
-#[test]
-fn a_pod_that_does_not_say_its_uid_is_recorded_too() {
-    let story = Story::new("unsaid");
-    App::busy().run_as(RunAs::Unsaid).deploy(&story);
+fn is_recorded(name: &str, run_as: RunAs) {
+    let story = Story::new(name);
+    let pod = App::busy().run_as(run_as).deploy(&story).remove(0);
     let object = Request::cpu(&story, "r", "busy", json!({})).finish(Duration::from_secs(60));
     assert_eq!(reason_of(&object), "AllStored", "{}", object["status"]);
+    story.inspector_closes(&pod);
+}
+
+#[test]
+fn a_pod_that_does_not_say_its_uid_is_recorded_too() {
+    is_recorded("unsaid", RunAs::Unsaid);
+}
+
+#[test]
+fn a_pod_that_is_root_because_nobody_said_anything_is_recorded_too() {
+    is_recorded("careless", RunAs::Careless);
+}
+
+#[test]
+fn a_pod_that_says_root_is_recorded_too() {
+    is_recorded("root", RunAs::Root);
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub enum Identity {
         /// Their gid.
         gid: i64,
     },
-    /// As root with SETUID and SETGID only; a short-lived child takes the target's ids.
+    /// As root, with no more capabilities than the pod's root may have; a short-lived child takes the target's ids.
     Assume,
 }
 

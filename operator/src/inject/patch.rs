@@ -45,7 +45,7 @@ pub fn injection(
     patch.append(
         ["spec", "initContainers"],
         init_containers.is_some(),
-        [sidecar(identity, resources, settings, ca)],
+        [sidecar(security_context(identity, spec), identity, resources, settings, ca)],
     );
     let volumes = spec.and_then(|spec: &PodSpec| spec.volumes.as_deref());
     patch.append(["spec", "volumes"], volumes.is_some(), volumes_of(settings));
@@ -64,7 +64,13 @@ pub fn left_alone(pod: &Pod, reason: Reason) -> Patch {
     patch.finished()
 }
 
-fn sidecar(identity: Identity, resources: &SidecarResources, settings: &Settings, ca: &str) -> Container {
+fn sidecar(
+    security_context: SecurityContext,
+    identity: Identity,
+    resources: &SidecarResources,
+    settings: &Settings,
+    ca: &str,
+) -> Container {
     let spool_limit = settings.sidecar_spool_size.whole() / 4 * 3;
     Container {
         name: SIDECAR_CONTAINER.to_owned(),
@@ -90,7 +96,7 @@ fn sidecar(identity: Identity, resources: &SidecarResources, settings: &Settings
             ),
         ]),
         resources: Some(resources.requirements()),
-        security_context: Some(security_context(identity)),
+        security_context: Some(security_context),
         volume_mounts: Some(vec![
             VolumeMount { read_only: Some(true), ..mount(TOKEN_VOLUME, TOKEN_DIR) },
             mount(SPOOL_VOLUME, SPOOL_DIR),
@@ -101,10 +107,10 @@ fn sidecar(identity: Identity, resources: &SidecarResources, settings: &Settings
 }
 
 /// Each field is said, so that nothing comes from the pod's own security context.
-fn security_context(identity: Identity) -> SecurityContext {
-    let (uid, gid, add) = match identity {
-        Identity::Same { uid, gid } => (uid, gid, None),
-        Identity::Assume => (0, 0, Some(vec!["SETGID".to_owned(), "SETUID".to_owned()])),
+fn security_context(identity: Identity, spec: Option<&PodSpec>) -> SecurityContext {
+    let (uid, gid) = match identity {
+        Identity::Same { uid, gid } => (uid, gid),
+        Identity::Assume => (0, 0),
     };
     SecurityContext {
         run_as_user: Some(uid),
@@ -113,10 +119,26 @@ fn security_context(identity: Identity) -> SecurityContext {
         privileged: Some(false),
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
-        capabilities: Some(Capabilities { add, drop: Some(vec!["ALL".to_owned()]) }),
+        capabilities: capabilities(identity, spec),
         seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
         ..SecurityContext::default()
     }
+}
+
+/// Linux shows a process only to one that has at least its capabilities, and the container runtime gives
+/// some to root: a sidecar that may meet such a process keeps the same (docs/adr/0003). None: the runtime's.
+fn capabilities(identity: Identity, spec: Option<&PodSpec>) -> Option<Capabilities> {
+    let may_be_root = matches!(identity, Identity::Assume | Identity::Same { uid: 0, .. });
+    let drops_all = |container: &Container| {
+        let capabilities = container.security_context.as_ref().and_then(|own| own.capabilities.as_ref());
+        let dropped = capabilities.and_then(|capabilities| capabilities.drop.as_ref());
+        dropped.is_some_and(|dropped| dropped.iter().any(|name| name.eq_ignore_ascii_case("ALL")))
+    };
+    if may_be_root && !spec.is_some_and(|spec| spec.containers.iter().all(drops_all)) {
+        return None;
+    }
+    let add = (identity == Identity::Assume).then(|| vec!["SETGID".to_owned(), "SETUID".to_owned()]);
+    Some(Capabilities { add, drop: Some(vec!["ALL".to_owned()]) })
 }
 
 fn volumes_of(settings: &Settings) -> [Volume; 3] {

@@ -142,18 +142,41 @@ fn lists_and_maps_that_are_missing_null_or_empty_are_made() {
 }
 
 #[test]
-fn a_sidecar_that_assumes_ids_is_root_with_two_capabilities() {
+fn a_sidecar_that_assumes_ids_is_root() {
     let mut pod = pod();
     pod["spec"]["securityContext"] = json!({});
     let pod = injected(pod);
     let sidecar = &pod["spec"]["initContainers"][1];
     let context = &sidecar["securityContext"];
-    assert_eq!(context["capabilities"], json!({ "add": ["SETGID", "SETUID"], "drop": ["ALL"] }));
     assert_eq!((&context["runAsUser"], &context["runAsGroup"]), (&json!(0), &json!(0)));
     assert_eq!(context["runAsNonRoot"], false);
     assert_eq!(context["allowPrivilegeEscalation"], false);
     let env = sidecar["env"].as_array().unwrap();
     assert!(env.contains(&json!({ "name": "PITWALL_IDENTITY", "value": "assume" })));
+}
+
+#[test]
+fn a_sidecar_has_the_capabilities_that_its_target_may_have_and_no_more() {
+    let none = json!({ "drop": ["ALL"] });
+    let two = json!({ "add": ["SETGID", "SETUID"], "drop": ["ALL"] });
+    let dropping = json!({ "capabilities": { "drop": ["all"] } });
+    let some = json!({ "capabilities": { "drop": ["NET_RAW"] } });
+    let unsaid = json!({});
+    let root = json!({ "runAsUser": 0, "runAsGroup": 0 });
+    let user = json!({ "runAsUser": 1000, "runAsGroup": 1000 });
+    for (pod_says, containers_say, wanted) in [
+        (&user, [&unsaid, &unsaid], &none),
+        (&unsaid, [&unsaid, &unsaid], &Value::Null),
+        (&unsaid, [&some, &dropping], &Value::Null),
+        (&unsaid, [&dropping, &dropping], &two),
+        (&root, [&unsaid, &dropping], &Value::Null),
+        (&root, [&dropping, &dropping], &none),
+    ] {
+        let containers = containers_say.map(|says| json!({ "name": "app", "securityContext": says }));
+        let pod = json!({ "metadata": {}, "spec": { "containers": containers, "securityContext": pod_says } });
+        let context = &injected(pod)["spec"]["initContainers"][0]["securityContext"];
+        assert_eq!(&context["capabilities"], wanted, "{pod_says} {containers_say:?}");
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The child that takes a target's uid and gid: looks, signals and ends. One JSON line in, one out.
 //!
 //! A root sidecar without `CAP_SYS_PTRACE` and `CAP_KILL` may neither read `/proc/PID/exe` of a process with
-//! another uid nor signal it. A process with the very same ids may both, and `CAP_SETUID` and `CAP_SETGID`
-//! are enough to become one. The ids, and all groups, are changed by `std::process::Command` between fork
-//! and exec, so the child never runs a line of ours as root.
+//! another uid nor signal it. A process with the very same ids, and at least its capabilities, may both;
+//! `CAP_SETUID` and `CAP_SETGID` are enough to become one. The ids, and all groups, are changed by
+//! `std::process::Command` between fork and exec: a child for another user loses every capability there, one
+//! for root keeps the sidecar's.
 
 use super::sight::Sight;
 use super::signal;

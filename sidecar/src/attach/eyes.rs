@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub enum Eyes {
     /// The sidecar runs with its target's uid and gid.
     Same,
-    /// The sidecar is root with `CAP_SETUID` and `CAP_SETGID` alone: a short-lived child takes the target's ids.
+    /// The sidecar is root and has `CAP_SETUID` and `CAP_SETGID`: a short-lived child takes the target's ids.
     Assume {
         /// This program, to be started as the child.
         program: PathBuf,
