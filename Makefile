@@ -7,7 +7,7 @@ export PATH := $(abspath $(RUN)/bin):$(HOME)/.cargo/bin:$(PATH)
 PROFILE ?= dev
 VERSIONS ?= 20
 
-.PHONY: help demo test unit e2e lint crds images app-images cluster cluster-down install uninstall tools
+.PHONY: help demo test unit e2e bench lint crds images app-images cluster cluster-down install uninstall tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,12 @@ e2e: tools cluster ## the stories against a real cluster
 	$(MAKE) images app-images VERSIONS="18 20 22 24 26"
 	$(MAKE) install
 	e2e/run-stories
+
+bench: tools cluster ## what Pitwall takes, as a table: the release images on the real cluster
+	$(MAKE) images PROFILE=release
+	$(MAKE) app-images VERSIONS=22
+	$(MAKE) install
+	cargo run -q -p pitwall-e2e --bin bench
 
 lint: tools ## formatting, clippy, the chart
 	cargo fmt --all --check

@@ -150,9 +150,15 @@ impl App {
 
     /// Asks a pod's port 8080 for /checkout all the time, from a pod without a sidecar: the load's pod.
     pub fn load(story: &Story, pod: &str) -> String {
+        Self::load_with(story, pod, 2)
+    }
+
+    /// The same, on so many connections.
+    pub fn load_with(story: &Story, pod: &str, connections: u32) -> String {
         let address = story.kubectl(&["get", "pod", pod, "-o", "jsonpath={.status.podIP}"]);
         let load = Self::new("load", "shop/load.js")
             .env("TARGET", &format!("http://{address}:8080/checkout"))
+            .env("CONNECTIONS", &connections.to_string())
             .label("pitwall.dev/inject", "disabled");
         load.deploy(story).remove(0)
     }

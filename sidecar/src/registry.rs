@@ -4,8 +4,8 @@ use crate::attach::ladder::failure;
 use crate::session::Event;
 use crate::session::driver::Key;
 use pitwall_protocol::{
-    Failure, FailureReason, MAX_SESSIONS, OperatorMessage, ProcessId, RequestUid, SessionReport,
-    SidecarMessage, Start,
+    Failure, FailureReason, MAX_SESSIONS, OperatorMessage, ProcessId, RequestUid, SessionPhase,
+    SessionReport, SidecarMessage, Start,
 };
 use std::collections::BTreeMap;
 
@@ -50,6 +50,11 @@ impl Registry {
         if let Some(entry) = self.sessions.get_mut(&(report.request.clone(), report.process)) {
             entry.report = report;
         }
+    }
+
+    /// The request's namespace and name, for people, and where its session stood last.
+    pub fn last(&self, key: &Key) -> Option<(&str, &SessionPhase)> {
+        self.sessions.get(key).map(|entry| (entry.request_name.as_str(), &entry.report.phase))
     }
 
     /// A session's process may be recorded by another one.

@@ -15,6 +15,7 @@ use crate::trust::StoreTrust;
 use anyhow::Context;
 use pitwall_protocol::{Failure, Look, SessionPhase, SessionReport, SidecarMessage};
 use std::collections::HashMap;
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -171,18 +172,7 @@ impl Worker {
     fn take(&mut self, key: &Key, told: Told) {
         match told {
             Told::Report(report) => {
-                match &report.phase {
-                    SessionPhase::Published { artifact, .. } => {
-                        tracing::info!(request = %key.0, pid = key.1.pid, bytes = artifact.bytes, "published");
-                    }
-                    SessionPhase::Failed(Failure { reason, message }) => {
-                        tracing::warn!(request = %key.0, pid = key.1.pid, ?reason, why = %message, "failed");
-                    }
-                    SessionPhase::Discarded => {
-                        tracing::info!(request = %key.0, pid = key.1.pid, "discarded");
-                    }
-                    _ => {}
-                }
+                self.log(key, &report);
                 self.registry.reported((*report).clone());
                 self.show();
                 self.send(SidecarMessage::Report(report));
@@ -194,6 +184,33 @@ impl Worker {
                 self.sessions.remove(key);
                 self.show();
             }
+        }
+    }
+
+    /// A line for each step of a session, with what it cost the app.
+    fn log(&self, key: &Key, report: &SessionReport) {
+        let Some((request, before)) = self.registry.last(key) else { return };
+        if discriminant(before) == discriminant(&report.phase) && !report.phase.is_end() {
+            return;
+        }
+        let (pid, stall) = (key.1.pid, report.stall);
+        match &report.phase {
+            SessionPhase::Recording { duration_ms, .. } => {
+                let attach_us = report.attach.as_ref().map_or(0, |attach| attach.attach_us);
+                tracing::info!(request, pid, duration_ms, attach_us, start_us = stall.start_us, "recording");
+            }
+            SessionPhase::Collecting => tracing::info!(request, pid, "stopping the profiler"),
+            SessionPhase::Uploading { bytes, .. } => {
+                tracing::info!(request, pid, bytes, stop_us = stall.stop_us, "uploading");
+            }
+            SessionPhase::Published { artifact, .. } => {
+                tracing::info!(request, pid, bytes = artifact.bytes, "published");
+            }
+            SessionPhase::Failed(Failure { reason, message }) => {
+                tracing::warn!(request, pid, ?reason, why = %message, "failed");
+            }
+            SessionPhase::Discarded => tracing::info!(request, pid, "discarded"),
+            SessionPhase::Attaching => {}
         }
     }
 
