@@ -23,7 +23,9 @@ pub const SIDECAR_VERSION_ANNOTATION: &str = "pitwall.dev/sidecar-version";
 pub const SIDECAR_CONTAINER: &str = "pitwall";
 /// Label on the operator's pod that leads; the Service that sidecars dial selects it.
 pub const LEADER_LABEL: &str = "pitwall.dev/leader";
+/// The operator's Deployment, in Pitwall's own namespace.
+pub const DEPLOYMENT: &str = "pitwall-operator";
 /// The Lease that operator replicas compete for.
 pub const LEASE: &str = "pitwall-operator";
-/// The ConfigMap of artifacts whose request is gone and that wait to be deleted.
+/// The ConfigMap of artifacts that wait to be deleted: their request is gone, or may be gone by now.
 pub const TOMBSTONES: &str = "pitwall-tombstones";

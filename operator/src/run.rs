@@ -7,7 +7,7 @@ use crate::{
     inject,
     leader::{self, Candidate},
     metrics::Metrics,
-    request::{self, Context, tombstones},
+    request::{self, Context, finalizer, tombstones},
     settings::Run,
     store::Store,
     tls::{self, Secrets, ServingCertificate},
@@ -123,6 +123,7 @@ pub(crate) async fn run(settings: Run, shutdown: CancellationToken) -> anyhow::R
         ctx.tasks.close();
         if shutdown.is_cancelled() {
             let _ = tokio::time::timeout(Duration::from_secs(5), ctx.tasks.wait()).await;
+            finalizer::farewell(&ctx).await;
             break;
         }
     }

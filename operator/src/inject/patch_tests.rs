@@ -173,7 +173,8 @@ fn a_sidecar_has_the_capabilities_that_its_target_may_have_and_no_more() {
         (&root, [&dropping, &dropping], &none),
     ] {
         let containers = containers_say.map(|says| json!({ "name": "app", "securityContext": says }));
-        let pod = json!({ "metadata": {}, "spec": { "containers": containers, "securityContext": pod_says } });
+        let pod =
+            json!({ "metadata": {}, "spec": { "containers": containers, "securityContext": pod_says } });
         let context = &injected(pod)["spec"]["initContainers"][0]["securityContext"];
         assert_eq!(&context["capabilities"], wanted, "{pod_says} {containers_say:?}");
     }

@@ -1,10 +1,10 @@
 //! Does what was planned. IO, no decisions.
 
 use super::{
-    Context, ReconcileError, collect,
+    Context, ReconcileError, collect, finalizer,
     plan::{Action, Plan},
     status::{Applied, NotStarted},
-    tombstones,
+    tombstones::{self, Tombstone},
     validate::ValidRequest,
     work::reason_of,
 };
@@ -15,11 +15,10 @@ use crate::{
 };
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Preconditions},
 };
-use pitwall_crds::{ProfileRequest, Reason, names::FINALIZER};
+use pitwall_crds::{ProfileRequest, Reason};
 use pitwall_protocol::{ContainerRef, Look, OperatorMessage, Start, Stop, UploadGrant};
-use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
 /// How many parts are signed at once: most profiles fit one.
@@ -41,8 +40,10 @@ pub(super) async fn apply(
                 let look = Look { request: request.uid.clone(), containers: containers.clone() };
                 ctx.registry.send(pod, OperatorMessage::Look(look));
             }
+            Action::Hold => finalizer::hold(&requests(ctx, request), &request.name, &request.uid)
+                .await
+                .map_err(api("adding the finalizer"))?,
             Action::Start { target, key, container } => {
-                hold(ctx, request).await?;
                 let pod_name = &plan.targets[*target].pod;
                 if let Err((reason, message, again)) = start(ctx, request, pod_name, key, container).await {
                     applied.not_started.push(NotStarted { target: *target, reason, message, again });
@@ -77,7 +78,9 @@ pub(super) async fn apply(
                 let_go(ctx, request).await?;
             }
             Action::Tombstone => {
-                tombstones::add(ctx, &ctx.folder(request)).await.map_err(api("leaving a tombstone"))?;
+                tombstones::add(ctx, [Tombstone::of_deleted(ctx.folder(request))])
+                    .await
+                    .map_err(api("leaving a tombstone"))?;
                 let_go(ctx, request).await?;
             }
             Action::DeleteRequest => {
@@ -108,56 +111,9 @@ fn requests(ctx: &Context, request: &ValidRequest) -> Api<ProfileRequest> {
     Api::namespaced(ctx.client.clone(), &request.namespace)
 }
 
-/// Puts the finalizer on, before anything exists that it would have to clean up.
-async fn hold(ctx: &Context, request: &ValidRequest) -> Result<(), ReconcileError> {
-    if request.has_finalizer {
-        return Ok(());
-    }
-    let patch = json!([
-        { "op": "test", "path": "/metadata/uid", "value": request.uid.0 },
-        { "op": "add", "path": "/metadata/finalizers", "value": [FINALIZER] },
-    ]);
-    // Someone else's finalizer must stay: with one there, ours is added to the list.
-    let current =
-        requests(ctx, request).get_metadata(&request.name).await.map_err(api("reading the finalizers"))?;
-    let others = current.metadata.finalizers.unwrap_or_default();
-    let patch = if others.is_empty() {
-        patch
-    } else {
-        json!([
-            { "op": "test", "path": "/metadata/finalizers", "value": others },
-            { "op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER },
-        ])
-    };
-    patch_metadata(ctx, request, patch).await.map_err(api("adding the finalizer"))
-}
-
-/// Takes the finalizer off.
 async fn let_go(ctx: &Context, request: &ValidRequest) -> Result<(), ReconcileError> {
     let api_ = requests(ctx, request);
-    let current = match api_.get_metadata(&request.name).await {
-        Ok(current) => current,
-        Err(kube::Error::Api(response)) if response.code == 404 => return Ok(()),
-        Err(source) => return Err(ReconcileError::Api { step: "reading the finalizers", source }),
-    };
-    let finalizers = current.metadata.finalizers.unwrap_or_default();
-    let Some(at) = finalizers.iter().position(|finalizer| finalizer == FINALIZER) else { return Ok(()) };
-    let place = format!("/metadata/finalizers/{at}");
-    let patch = json!([
-        { "op": "test", "path": place, "value": FINALIZER },
-        { "op": "remove", "path": place },
-    ]);
-    tolerate_absence(patch_metadata(ctx, request, patch).await).map_err(api("removing the finalizer"))
-}
-
-async fn patch_metadata(
-    ctx: &Context,
-    request: &ValidRequest,
-    patch: serde_json::Value,
-) -> Result<(), kube::Error> {
-    let patch: json_patch::Patch = serde_json::from_value(patch).expect("the patches above are well formed");
-    let params = PatchParams::default();
-    requests(ctx, request).patch_metadata(&request.name, &params, &Patch::Json::<()>(patch)).await.map(drop)
+    finalizer::let_go(&api_, &request.name).await.map_err(api("removing the finalizer"))
 }
 
 fn key_of(ctx: &Context, request: &ValidRequest, pod_name: &str, key: &SessionKey) -> Key {

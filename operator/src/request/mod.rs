@@ -6,6 +6,7 @@
 mod apply;
 mod collect;
 pub mod events;
+pub mod finalizer;
 pub mod observe;
 pub mod plan;
 pub mod status;
@@ -122,9 +123,14 @@ impl Context {
         }
     }
 
+    /// Every request, as far as they are known.
+    pub fn requests(&self) -> Vec<Arc<ProfileRequest>> {
+        self.requests.get().map(Cache::state).unwrap_or_default()
+    }
+
     /// The request with this uid, if it exists.
     pub fn find(&self, uid: &RequestUid) -> Option<ObjectRef<ProfileRequest>> {
-        let requests = self.requests.get()?.state();
+        let requests = self.requests();
         let found =
             requests.iter().find(|request| request.metadata.uid.as_deref() == Some(uid.0.as_str()))?;
         Some(ObjectRef::from_obj(&**found))
@@ -205,7 +211,7 @@ fn wakes(
         let refs: Vec<_> = match wake {
             Wake::Request(uid) => ctx.find(&uid).into_iter().collect(),
             Wake::Waiting => {
-                let requests = ctx.requests.get().map(Cache::state).unwrap_or_default();
+                let requests = ctx.requests();
                 let waiting = requests.iter().filter(|request| {
                     let phase = request.status.as_ref().and_then(|status| status.phase);
                     matches!(phase, None | Some(pitwall_crds::Phase::Pending | pitwall_crds::Phase::Running))

@@ -42,6 +42,8 @@ pub enum Action {
         /// The containers to look into.
         containers: Vec<ContainerRef>,
     },
+    /// Put the finalizer on, before anything exists that it would have to clean up.
+    Hold,
     /// Begin an upload and a session. On failure the target with this index says why.
     Start {
         /// The index in [`Plan::targets`].
@@ -130,10 +132,19 @@ pub fn plan(request: &ValidRequest, observed: &Observed, now: Timestamp) -> Plan
     } else {
         plan.advance(request, observed, now);
     }
+    plan.hold(request);
     plan
 }
 
 impl Plan {
+    /// Also of a finished request, which may have lost its finalizer while Pitwall was scaled to zero.
+    fn hold(&mut self, request: &ValidRequest) {
+        let has_session = self.targets.iter().any(|target| target.pid.is_some());
+        if has_session && request.deleted.is_none() && !request.has_finalizer {
+            self.actions.insert(0, Action::Hold);
+        }
+    }
+
     /// Sessions whose end is written down, or that nobody wants, are let go.
     fn acknowledge(&mut self, request: &ValidRequest, observed: &Observed) {
         for (key, report) in sorted(&observed.sessions) {

@@ -123,7 +123,10 @@ fn target(phase: TargetPhase) -> TargetStatus {
 }
 
 fn holding(targets: Vec<TargetStatus>) -> impl FnOnce(&mut ProfileRequest) {
-    move |request| request.status = Some(ProfileRequestStatus { targets, ..ProfileRequestStatus::default() })
+    move |request| {
+        request.metadata.finalizers = Some(vec![pitwall_crds::names::FINALIZER.into()]);
+        request.status = Some(ProfileRequestStatus { targets, ..ProfileRequestStatus::default() });
+    }
 }
 
 fn in_flight(phase: SessionPhase) -> Observed {
@@ -272,17 +275,36 @@ fn stop_keeps_and_deletion_discards() {
     assert!(plan(&stopped, &in_flight(recording()), at(5)).actions.contains(&stop(true)));
     let deleted = request(|request| {
         holding(vec![target(TargetPhase::Recording)])(request);
-        request.metadata.finalizers = Some(vec![pitwall_crds::names::FINALIZER.into()]);
         request.metadata.deletion_timestamp = Some(Time(at(5)));
     });
     assert_eq!(plan(&deleted, &in_flight(recording()), at(6)).actions, [stop(false)]);
 }
 
 #[test]
+fn whatever_has_a_session_is_held() {
+    let lost_it = |phase| {
+        request(|request| {
+            holding(vec![target(phase)])(request);
+            request.metadata.finalizers = None;
+        })
+    };
+    let recording = lost_it(TargetPhase::Recording);
+    assert_eq!(plan(&recording, &in_flight(self::recording()), at(1)).actions, [Action::Hold]);
+    // A finished one too: its artifacts are to go with it.
+    let mut finished = lost_it(TargetPhase::Succeeded);
+    let over = json!([{ "type": "Finished", "status": "True", "reason": "AllStored", "message": "",
+                        "lastTransitionTime": "1970-01-01T00:01:40Z" }]);
+    finished.previous.conditions = serde_json::from_value(over).unwrap();
+    assert!(plan(&finished, &Observed::default(), at(1)).actions.contains(&Action::Hold));
+    // Nothing to clean up yet.
+    let waiting = request(|_| ());
+    assert!(!plan(&waiting, &with(vec![]), at(1)).actions.contains(&Action::Hold));
+}
+
+#[test]
 fn a_deletion_ends_whatever_stays_away() {
     let deleted = request(|request| {
         holding(vec![target(TargetPhase::Recording)])(request);
-        request.metadata.finalizers = Some(vec![pitwall_crds::names::FINALIZER.into()]);
         request.metadata.deletion_timestamp = Some(Time(at(0)));
     });
     // The sidecar does not answer: after half of the patience the store is cleaned all the same.
