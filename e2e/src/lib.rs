@@ -8,10 +8,12 @@
 mod namespace;
 mod programs;
 mod requests;
+mod stores;
 
-pub use namespace::{Story, operator_namespace};
+pub use namespace::{ReleaseGuard, Story, operator_namespace, stores_in_s3, with_values};
 pub use programs::{App, RunAs};
-pub use requests::{Request, finished, reason_of, target_of};
+pub use requests::{Request, finished, message_of, reason_of, target_of};
+pub use stores::{builtin_folder, in_store, s3_fact};
 
 use std::{
     path::{Path, PathBuf},

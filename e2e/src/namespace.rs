@@ -1,6 +1,6 @@
 //! A namespace of one's own.
 
-use crate::{attempt, eventually, kubectl, run};
+use crate::{attempt, command, eventually, kubectl, run};
 use std::{io::Write, process::Stdio, time::Duration};
 
 /// Where the chart is installed.
@@ -119,5 +119,51 @@ impl Story {
         let operator = ["-n", operator_namespace(), "logs", "deployment/pitwall-operator", "--tail=40"];
         text += &String::from_utf8_lossy(&attempt(&mut kubectl(&operator)).stdout);
         text
+    }
+}
+
+/// Where artifacts go in this run of the stories: S3 where `e2e/run-stories` says so.
+pub fn stores_in_s3() -> bool {
+    std::env::var_os("PITWALL_E2E_S3").is_some()
+}
+
+/// Upgrades the release with some values changed, until the guard goes: then with the values of before.
+pub fn with_values(values: &[&str]) -> ReleaseGuard {
+    let namespace = operator_namespace();
+    let revision =
+        run(command("helm").args(["-n", namespace, "history", "pitwall", "--max=1", "-o", "json"]));
+    let revision: serde_json::Value = serde_json::from_str(&revision).expect("helm prints JSON");
+    let guard = ReleaseGuard { revision: revision[0]["revision"].to_string() };
+    let mut upgrade = command("helm");
+    upgrade.args([
+        "-n",
+        namespace,
+        "upgrade",
+        "pitwall",
+        "charts/pitwall",
+        "--reuse-values",
+        "--wait",
+        "--timeout=2m",
+    ]);
+    for value in values {
+        upgrade.args(["--set", value]);
+    }
+    run(&mut upgrade);
+    guard
+}
+
+/// Puts a release back.
+pub struct ReleaseGuard {
+    revision: String,
+}
+
+impl Drop for ReleaseGuard {
+    fn drop(&mut self) {
+        let rollback =
+            ["-n", operator_namespace(), "rollback", "pitwall", &self.revision, "--wait", "--timeout=2m"];
+        let put_back = attempt(command("helm").args(rollback));
+        if !put_back.status.success() {
+            let _ = std::io::stderr().write_all(&put_back.stderr);
+        }
     }
 }

@@ -80,6 +80,11 @@ pub fn reason_of(object: &Value) -> &str {
     condition(object, "Finished").and_then(|condition| condition["reason"].as_str()).unwrap_or_default()
 }
 
+/// The message of the object's Finished condition.
+pub fn message_of(object: &Value) -> &str {
+    condition(object, "Finished").and_then(|condition| condition["message"].as_str()).unwrap_or_default()
+}
+
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
 }

@@ -83,7 +83,7 @@ check_tag() {
 }
 
 need_cluster() {
-  if [[ ! -S $CONTAINERD_SOCKET ]] || ! CTR_SECONDS=10 ctr_k8s version >/dev/null 2>&1; then
+  if [[ ! -S $CONTAINERD_SOCKET ]] || ! CTR_SECONDS=60 ctr_k8s version >/dev/null 2>&1; then
     fail "talking to the cluster's containerd at $CONTAINERD_SOCKET" "bring the cluster up first: e2e/cluster/up"
   fi
 }

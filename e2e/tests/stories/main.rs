@@ -1,17 +1,18 @@
 //! The stories, one file each, against the cluster that `make e2e` prepares.
 #![expect(clippy::unwrap_used, reason = "a story that can't go on fails, with the line")]
 
+mod alone;
 mod app_exits;
 mod busy_target;
 mod deadline;
 mod deletion;
 mod downloads;
 mod identities;
+mod impostors;
 mod main_job;
 mod not_node;
-mod operator_down;
-mod operator_killed;
 mod refusals;
+mod s3;
 mod schema;
 mod stop;
 mod wait_finished;

@@ -1,13 +1,8 @@
 //! What can't be recorded ends at once, with the reason and what to do.
 
-use pitwall_e2e::{App, Request, Story, eventually, reason_of};
-use serde_json::{Value, json};
+use pitwall_e2e::{App, Request, Story, eventually, message_of, reason_of};
+use serde_json::json;
 use std::time::Duration;
-
-fn message(object: &Value) -> &str {
-    let conditions = object["status"]["conditions"].as_array().unwrap();
-    conditions.iter().find(|c| c["type"] == "Finished").unwrap()["message"].as_str().unwrap_or_default()
-}
 
 #[test]
 fn a_namespace_where_nothing_is_injected_says_what_to_do() {
@@ -15,7 +10,7 @@ fn a_namespace_where_nothing_is_injected_says_what_to_do() {
     App::busy().deploy(&story);
     let object = Request::cpu(&story, "r", "busy", json!({})).finish(Duration::from_secs(20));
     assert_eq!(reason_of(&object), "NotInjected");
-    assert!(message(&object).contains("kubectl label namespace"), "{}", message(&object));
+    assert!(message_of(&object).contains("kubectl label namespace"), "{}", message_of(&object));
 }
 
 #[test]
@@ -23,13 +18,18 @@ fn a_workload_that_does_not_exist_is_named() {
     let story = Story::new("missing");
     let object = Request::cpu(&story, "r", "nothing", json!({})).finish(Duration::from_secs(20));
     assert_eq!(reason_of(&object), "TargetNotFound");
-    assert!(message(&object).contains("deploy/nothing"), "{}", message(&object));
+    assert!(message_of(&object).contains("deploy/nothing"), "{}", message_of(&object));
 }
 
 #[test]
 fn an_inspector_that_can_not_be_opened_names_the_proof_that_failed() {
     for (name, app, wanted) in [
         ("disabled", App::busy().options(&["--disable-sigusr1"]), "InspectorDisabled"),
+        (
+            "permission",
+            App::busy().node(24).options(&["--permission", "--allow-fs-read=*"]),
+            "InspectorDisabled",
+        ),
         ("open", App::busy().options(&["--inspect=127.0.0.1:9229"]), "InspectorAlreadyOpen"),
         ("handler", App::new("busy", "own-handler.js"), "InspectorDidNotOpen"),
     ] {
@@ -37,7 +37,7 @@ fn an_inspector_that_can_not_be_opened_names_the_proof_that_failed() {
         let pod = app.deploy(&story).remove(0);
         let object = Request::cpu(&story, "r", "busy", json!({})).finish(Duration::from_secs(60));
         assert_eq!(reason_of(&object), wanted, "{}", object["status"]);
-        assert!(message(&object).len() > 30, "{}", message(&object));
+        assert!(message_of(&object).len() > 30, "{}", message_of(&object));
         let restarts = story.kubectl(&[
             "get",
             "pod",
@@ -76,9 +76,26 @@ fn several_node_containers_must_be_told_apart() {
     App::busy().beside(other).deploy(&story);
     let object = Request::cpu(&story, "unnamed", "busy", json!({})).finish(Duration::from_secs(30));
     assert_eq!(reason_of(&object), "SeveralContainers");
-    assert!(message(&object).contains("app") && message(&object).contains("other"), "{}", message(&object));
+    assert!(
+        message_of(&object).contains("app") && message_of(&object).contains("other"),
+        "{}",
+        message_of(&object)
+    );
     let target = json!({ "workload": { "kind": "Deployment", "name": "busy" }, "container": "other" });
     let object = Request::with_target(&story, "named", target, json!({})).finish(Duration::from_secs(60));
     assert_eq!(reason_of(&object), "AllStored", "{}", object["status"]);
     assert_eq!(object["status"]["targets"][0]["container"], "other");
+}
+
+#[test]
+fn a_target_without_a_ready_pod_ends_at_its_deadline() {
+    let story = Story::new("unready");
+    let mut manifest = App::busy().manifest();
+    manifest["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] =
+        json!({ "tcpSocket": { "port": 4 }, "periodSeconds": 1 });
+    story.apply(&manifest);
+    let fields = json!({ "duration": "1s", "activeDeadline": "15s" });
+    let object = Request::cpu(&story, "r", "busy", fields).finish(Duration::from_secs(40));
+    assert!(!reason_of(&object).is_empty(), "{}", object["status"]);
+    assert!(message_of(&object).contains("ready"), "{}", message_of(&object));
 }

@@ -121,6 +121,7 @@ impl Acceptor {
                 "the sidecar speaks version {}, the operator {OLDEST_VERSION} to {VERSION}: restart the workload",
                 hello.version
             );
+            self.registry.refuse(&pod, &why);
             return Err(Refusal(CloseCode::UnsupportedVersion, why));
         }
         if hello.epoch > epoch {

@@ -66,6 +66,8 @@ struct Index {
     /// Names of the pods that have been connected, for sessions whose status isn't written yet.
     names: HashMap<PodUid, String>,
     wanted: HashMap<SessionKey, PartsWanted>,
+    /// Why the sidecar of a pod was turned away, though it is who it says.
+    refused: HashMap<PodUid, String>,
 }
 
 /// Whose reconciler should look again.
@@ -120,6 +122,7 @@ impl Registry {
         index.generation += 1;
         let generation = index.generation;
         index.names.insert(uid.clone(), pod.name.clone());
+        index.refused.remove(&uid);
         index.connections.insert(uid.clone(), Connection { generation, pod, outbox: sender });
         // What the sidecar no longer holds is over: it lost it, or the operator acknowledged it.
         let held: Vec<_> = hello.sessions.iter().map(|s| (s.request.clone(), s.process)).collect();
@@ -142,6 +145,17 @@ impl Registry {
         Registration { pod: uid, generation, outbox }
     }
 
+    /// Remembers that a proved pod's sidecar can't be talked to, until it connects or the pod goes.
+    pub fn refuse(&self, pod: &PodRef, why: &str) {
+        self.index().refused.insert(PodUid(pod.uid.clone()), why.to_owned());
+        let _ = self.wake.send(Wake::Waiting);
+    }
+
+    /// Why a pod's sidecar can't be talked to.
+    pub fn refusal(&self, pod: &PodUid) -> Option<String> {
+        self.index().refused.get(pod).cloned()
+    }
+
     /// Forgets a connection, unless a newer one of the same pod took its place.
     pub fn disconnect(&self, registration: &Registration) {
         let mut index = self.index();
@@ -162,6 +176,7 @@ impl Registry {
         }
         index.connections.remove(pod);
         index.names.remove(pod);
+        index.refused.remove(pod);
         index.sessions.retain(|key, _| key.pod != *pod);
         index.sights.retain(|(_, of), _| of != pod);
         index.wanted.retain(|key, _| key.pod != *pod);

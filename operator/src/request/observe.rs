@@ -83,6 +83,8 @@ pub struct PodFacts {
     pub container_names: Vec<String>,
     /// Whether its sidecar is connected.
     pub connected: bool,
+    /// Why the operator can't talk to its sidecar.
+    pub refused: Option<String>,
     /// What its sidecar saw for this request.
     pub sight: Option<Sight>,
     /// The other request that records in it now.
@@ -222,6 +224,7 @@ fn facts(ctx: &Context, request: &ValidRequest, pod: &Pod) -> PodFacts {
         containers: containers.collect(),
         container_names: pod.spec.iter().flat_map(|spec| &spec.containers).map(|c| c.name.clone()).collect(),
         connected: ctx.registry.is_connected(&uid),
+        refused: ctx.registry.refusal(&uid),
         sight: ctx.registry.sight(&request.uid, &uid),
         recorded_by: ctx.registry.recorded_by(&uid, &request.uid).map(|other| name_of(ctx, &other)),
         uid,

@@ -259,6 +259,10 @@ impl Plan {
                 fail(target, Reason::Stopped, "stopped before anything was recorded");
                 continue;
             }
+            if let (false, Some(why)) = (pod.connected, &pod.refused) {
+                fail(target, Reason::UnsupportedBySidecar, format!("pod {}: {why}", pod.name));
+                continue;
+            }
             if !pod.connected {
                 let message = format!("the sidecar of pod {} isn't connected to the operator", pod.name);
                 if now.duration_since(request.created) > CONNECT_PATIENCE {

@@ -47,6 +47,7 @@ fn pod(name: &str) -> PodFacts {
         containers: vec![ContainerRef { name: "app".into(), id: "c1".into() }],
         container_names: vec!["app".into()],
         connected: true,
+        refused: None,
         sight: None,
         recorded_by: None,
     }
@@ -177,6 +178,13 @@ fn the_container_that_was_named_must_exist() {
     let observed = with(vec![seeing(vec![process("app", Readiness::Ready)])]);
     let request = request(|request| request.spec.target.container = Some("web".into()));
     assert_eq!(reason(&plan(&request, &observed, at(2))), Some(Reason::ContainerNotFound));
+}
+
+#[test]
+fn a_sidecar_that_was_turned_away_is_not_waited_for() {
+    let old = PodFacts { connected: false, refused: Some("it speaks version 0".into()), ..pod("a") };
+    let plan = plan(&request(|_| {}), &with(vec![old]), at(2));
+    assert_eq!(reason(&plan), Some(Reason::UnsupportedBySidecar));
 }
 
 #[test]

@@ -1,0 +1,3 @@
+//! Stories that only S3 has, one after another.
+
+mod refuses;
