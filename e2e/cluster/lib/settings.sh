@@ -29,6 +29,8 @@ CONFIG=$STATE/config
 
 # What users of the cluster read. It belongs to the checkout, the cluster does not.
 RUN_DIR=$CLUSTER_DIR/.run
+# The programs there are for people: a wrapper that this script writes must not find itself.
+PATH=$(tr : '\n' <<<"$PATH" | grep -vxF "$RUN_DIR/bin" | paste -sd :)
 
 CACHE=${PITWALL_CACHE:-$HOME/.cache/pitwall}
 
