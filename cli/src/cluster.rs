@@ -3,15 +3,17 @@
 use crate::{
     args::ClusterArgs,
     exit::Failure,
+    read::{Download, Request},
     refusal::{Attempt, causes, refusal},
 };
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, Resource,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use pitwall_crds::{ArtifactDownload, ProfileRequest};
-use serde_json::json;
+use pitwall_crds::ProfileRequest;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
 
 pub(crate) const REQUESTS: &str = "profilerequests";
 pub(crate) const DOWNLOADS: &str = "artifactdownloads";
@@ -66,11 +68,11 @@ impl Cluster {
         Ok(Self { client, namespace, server: url.to_string() })
     }
 
-    pub(crate) fn requests(&self) -> Api<ProfileRequest> {
+    pub(crate) fn requests(&self) -> Api<Request> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    pub(crate) fn downloads(&self) -> Api<ArtifactDownload> {
+    pub(crate) fn downloads(&self) -> Api<Download> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -84,15 +86,24 @@ impl Cluster {
         Attempt { verb, resource, name, namespace: Some(&self.namespace), server: &self.server }
     }
 
-    pub(crate) async fn create_request(&self, request: &ProfileRequest) -> Result<ProfileRequest, Failure> {
+    pub(crate) async fn create_request(&self, request: &ProfileRequest) -> Result<Request, Failure> {
         let name = request.metadata.name.as_deref();
-        self.requests()
-            .create(&PostParams::default(), request)
-            .await
-            .map_err(|error| refusal(&error, self.attempt("create", REQUESTS, name)))
+        self.create(request).await.map_err(|error| refusal(&error, self.attempt("create", REQUESTS, name)))
     }
 
-    pub(crate) async fn get_request(&self, name: &str) -> Result<ProfileRequest, Failure> {
+    /// Creates an object, which is read as another type than it is written.
+    async fn create<R>(&self, object: &impl Serialize) -> Result<R, kube::Error>
+    where
+        R: Resource<DynamicType = ()> + DeserializeOwned,
+    {
+        let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+        let request = kube::core::Request::new(R::url_path(&(), Some(&self.namespace)))
+            .create(&PostParams::default(), body)
+            .map_err(kube::Error::BuildRequest)?;
+        self.client.request(request).await
+    }
+
+    pub(crate) async fn get_request(&self, name: &str) -> Result<Request, Failure> {
         self.requests()
             .get(name)
             .await
@@ -100,7 +111,7 @@ impl Cluster {
     }
 
     /// Asks to stop, and to keep what was recorded.
-    pub(crate) async fn stop_request(&self, name: &str) -> Result<ProfileRequest, Failure> {
+    pub(crate) async fn stop_request(&self, name: &str) -> Result<Request, Failure> {
         let patch = Patch::Merge(json!({ "spec": { "stop": true } }));
         self.requests()
             .patch(name, &PatchParams::default(), &patch)
@@ -108,7 +119,7 @@ impl Cluster {
             .map_err(|error| refusal(&error, self.attempt("patch", REQUESTS, Some(name))))
     }
 
-    pub(crate) async fn list_requests(&self, everywhere: bool) -> Result<Vec<ProfileRequest>, Failure> {
+    pub(crate) async fn list_requests(&self, everywhere: bool) -> Result<Vec<Request>, Failure> {
         let api = if everywhere { Api::all(self.client.clone()) } else { self.requests() };
         let list = api.list(&ListParams::default().limit(LISTED)).await.map_err(|error| {
             let namespace = (!everywhere).then_some(self.namespace.as_str());
@@ -117,14 +128,8 @@ impl Cluster {
         Ok(list.items)
     }
 
-    pub(crate) async fn create_download(
-        &self,
-        download: &ArtifactDownload,
-    ) -> Result<ArtifactDownload, Failure> {
-        self.downloads()
-            .create(&PostParams::default(), download)
-            .await
-            .map_err(|error| refusal(&error, self.attempt("create", DOWNLOADS, None)))
+    pub(crate) async fn create_download(&self, download: &Value) -> Result<Download, Failure> {
+        self.create(download).await.map_err(|error| refusal(&error, self.attempt("create", DOWNLOADS, None)))
     }
 
     /// Deletes a download. Its URL is dead in a minute and Pitwall deletes it then, so failing is no matter.

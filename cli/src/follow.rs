@@ -5,6 +5,7 @@ use crate::{
     exit::{Exit, Failure},
     interrupt::Interrupts,
     outcome::{End, end},
+    read::Request,
     refusal::{is_permanent_for_watch, watch_refusal},
     view::{
         meter::Meter,
@@ -14,16 +15,15 @@ use crate::{
 };
 use futures_util::StreamExt as _;
 use kube::runtime::{WatchStreamExt as _, watcher::watch_object};
-use pitwall_crds::ProfileRequest;
 use std::{pin::pin, time::Duration};
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
 /// How following ended.
 pub(crate) enum Followed {
     /// The request ended.
-    Ended(Box<ProfileRequest>, End),
+    Ended(Box<Request>, End),
     /// The user left; the request goes on.
-    Left(Box<ProfileRequest>),
+    Left(Box<Request>),
 }
 
 /// Without a word from the API server for this long, following ends.
@@ -35,7 +35,7 @@ const GRACE: Duration = Duration::from_mins(1);
 /// Shows the request's progress until it ends. The first Ctrl-C stops it, the second leaves it.
 pub(crate) async fn follow(
     cluster: &Cluster,
-    mut request: ProfileRequest,
+    mut request: Request,
     screen: &mut Screen,
     interrupts: &mut Interrupts,
 ) -> Result<Followed, Failure> {
@@ -44,7 +44,7 @@ pub(crate) async fn follow(
     let give_up = screen.now() + request.spec.active_deadline.as_std() + GRACE;
     let mut sights = Sights::default();
     sights.look(&request, screen, false);
-    let mut stops: JoinSet<Result<ProfileRequest, Failure>> = JoinSet::new();
+    let mut stops: JoinSet<Result<Request, Failure>> = JoinSet::new();
     let mut stopping = false;
     let mut lost_since: Option<Duration> = None;
     let mut watch = pin!(watch_object(cluster.requests(), &name).default_backoff());
@@ -132,7 +132,7 @@ struct Sights {
 
 impl Sights {
     #[expect(clippy::disallowed_methods, reason = "the cluster's times are compared with this machine's")]
-    fn look(&mut self, request: &ProfileRequest, screen: &mut Screen, stopping: bool) {
+    fn look(&mut self, request: &Request, screen: &mut Screen, stopping: bool) {
         let stage = stage(request);
         if stage == Stage::Recording {
             let sight = sight(request, jiff::Timestamp::now(), self.saw_it_before);

@@ -13,6 +13,7 @@ mod exit;
 mod follow;
 mod interrupt;
 mod outcome;
+mod read;
 mod refusal;
 mod report;
 mod request;

@@ -1,8 +1,11 @@
 //! How a request ended, read from its conditions.
 
-use crate::exit::Exit;
+use crate::{
+    exit::Exit,
+    read::{Request, Status, TargetStatus},
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use pitwall_crds::{ConditionType, ProfileRequest, ProfileRequestStatus, Reason, TargetPhase, TargetStatus};
+use pitwall_crds::{ConditionType, Reason, TargetPhase};
 
 /// The end of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +29,7 @@ impl From<End> for Exit {
 }
 
 /// How the request ended, or nothing while it hasn't.
-pub(crate) fn end(request: &ProfileRequest) -> Option<End> {
+pub(crate) fn end(request: &Request) -> Option<End> {
     let status = request.status.as_ref()?;
     if !holds(status, ConditionType::Finished) {
         return None;
@@ -41,7 +44,7 @@ pub(crate) fn end(request: &ProfileRequest) -> Option<End> {
 }
 
 /// The condition that explains the end best.
-pub(crate) fn explanation(status: &ProfileRequestStatus) -> Option<&Condition> {
+pub(crate) fn explanation(status: &Status) -> Option<&Condition> {
     [ConditionType::Failed, ConditionType::Complete, ConditionType::Finished]
         .into_iter()
         .filter_map(|kind| condition(status, kind))
@@ -49,17 +52,17 @@ pub(crate) fn explanation(status: &ProfileRequestStatus) -> Option<&Condition> {
 }
 
 /// The targets of which nothing was stored.
-pub(crate) fn failed_targets(status: &ProfileRequestStatus) -> impl Iterator<Item = &TargetStatus> {
+pub(crate) fn failed_targets(status: &Status) -> impl Iterator<Item = &TargetStatus> {
     status.targets.iter().filter(|target| target.phase == TargetPhase::Failed)
 }
 
 /// The condition of this type.
-pub(crate) fn condition(status: &ProfileRequestStatus, kind: ConditionType) -> Option<&Condition> {
+pub(crate) fn condition(status: &Status, kind: ConditionType) -> Option<&Condition> {
     status.conditions.iter().find(|condition| condition.type_ == kind.as_str())
 }
 
 /// Whether the condition is true.
-pub(crate) fn holds(status: &ProfileRequestStatus, kind: ConditionType) -> bool {
+pub(crate) fn holds(status: &Status, kind: ConditionType) -> bool {
     condition(status, kind).is_some_and(|condition| condition.status == "True")
 }
 
@@ -73,19 +76,20 @@ pub(crate) fn advice(reason: &str, message: &str) -> Option<&'static str> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use pitwall_crds::set_condition;
+    use pitwall_crds::{ProfileRequest, set_condition};
     use serde_json::json;
 
-    /// A request of 30 s on deploy/checkout with this status.
-    pub(crate) fn request(status: &serde_json::Value) -> ProfileRequest {
-        serde_json::from_value(json!({
+    /// A request of 30 s on deploy/checkout with this status, as an operator of this version writes it.
+    pub(crate) fn request(status: &serde_json::Value) -> Request {
+        let written: ProfileRequest = serde_json::from_value(json!({
             "apiVersion": "pitwall.dev/v1alpha1",
             "kind": "ProfileRequest",
             "metadata": { "name": "checkout-cpu-x7k2p", "namespace": "shop" },
             "spec": { "type": "CPU", "target": { "workload": { "kind": "Deployment", "name": "checkout" } } },
             "status": status,
         }))
-        .unwrap()
+        .unwrap();
+        serde_json::from_value(json!(written)).unwrap()
     }
 
     /// A target of pod `a` in this phase.

@@ -1,7 +1,10 @@
 //! The result as one JSON document, for programs.
 
-use crate::outcome::{advice, explanation, failed_targets};
-use pitwall_crds::{Finding, Phase, ProfileRequest, ProfileType, Summary};
+use crate::{
+    outcome::{advice, explanation, failed_targets},
+    read::{Finding, Request, Word},
+};
+use pitwall_crds::{Phase, ProfileType, Summary};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +14,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Report<'a> {
     name: &'a str,
     namespace: &'a str,
-    r#type: ProfileType,
-    phase: Option<Phase>,
+    r#type: &'a Word<ProfileType>,
+    phase: Option<&'a Word<Phase>>,
     /// The reason of the condition that explains the end.
     reason: Option<&'a str>,
     message: Option<&'a str>,
@@ -28,7 +31,7 @@ pub(crate) struct Report<'a> {
 #[serde(rename_all = "camelCase")]
 struct ArtifactReport<'a> {
     name: &'a str,
-    r#type: ProfileType,
+    r#type: &'a Word<ProfileType>,
     pod: &'a str,
     bytes: i64,
     uncompressed_bytes: i64,
@@ -45,7 +48,7 @@ struct FailedTarget<'a> {
     pod: &'a str,
     container: Option<&'a str>,
     pid: Option<i64>,
-    reason: Option<&'static str>,
+    reason: Option<&'a str>,
     message: Option<&'a str>,
     advice: Option<&'static str>,
 }
@@ -58,7 +61,7 @@ pub(crate) struct Download {
 }
 
 /// Reports on a request and on the downloads of its artifacts.
-pub(crate) fn report<'a>(request: &'a ProfileRequest, downloads: &'a [Download]) -> Report<'a> {
+pub(crate) fn report<'a>(request: &'a Request, downloads: &'a [Download]) -> Report<'a> {
     let status = request.status.as_ref();
     let explanation = status.and_then(explanation);
     let artifacts = status.into_iter().flat_map(|status| &status.targets).flat_map(|target| {
@@ -67,7 +70,7 @@ pub(crate) fn report<'a>(request: &'a ProfileRequest, downloads: &'a [Download])
             let result = download.map(|download| download.result.as_ref());
             ArtifactReport {
                 name: &artifact.name,
-                r#type: artifact.r#type,
+                r#type: &artifact.r#type,
                 pod: &target.pod,
                 bytes: artifact.bytes,
                 uncompressed_bytes: artifact.uncompressed_bytes,
@@ -80,8 +83,8 @@ pub(crate) fn report<'a>(request: &'a ProfileRequest, downloads: &'a [Download])
     Report {
         name: request.metadata.name.as_deref().unwrap_or_default(),
         namespace: request.metadata.namespace.as_deref().unwrap_or_default(),
-        r#type: request.spec.r#type,
-        phase: status.and_then(|status| status.phase),
+        r#type: &request.spec.r#type,
+        phase: status.and_then(|status| status.phase.as_ref()),
         reason: explanation.map(|condition| condition.reason.as_str()),
         message: explanation.map(|condition| condition.message.as_str()),
         advice: explanation.and_then(|condition| advice(&condition.reason, "")),
@@ -96,9 +99,9 @@ pub(crate) fn report<'a>(request: &'a ProfileRequest, downloads: &'a [Download])
                 pod: &target.pod,
                 container: target.container.as_deref(),
                 pid: target.pid,
-                reason: target.reason.map(pitwall_crds::Reason::as_str),
+                reason: target.reason(),
                 message: target.message.as_deref(),
-                advice: target.reason.map(pitwall_crds::Reason::advice).filter(|text| !text.is_empty()),
+                advice: target.reason().and_then(|reason| advice(reason, "")),
             })
             .collect(),
     }

@@ -11,6 +11,7 @@ use crate::{
     exit::{Exit, Failure},
     interrupt::Interrupts,
     outcome::advice,
+    read::{Artifact, Download},
     refusal::{causes, is_permanent, refusal},
     request::generated_prefix,
     view::{
@@ -20,7 +21,9 @@ use crate::{
     },
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use pitwall_crds::{Artifact, ArtifactDownload, ArtifactDownloadSpec};
+use kube::Resource as _;
+use pitwall_crds::ArtifactDownload;
+use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -96,18 +99,7 @@ async fn once(
     interrupts: &mut Interrupts,
 ) -> Result<PathBuf, Missed> {
     let key = DownloadKey::generate();
-    let mut wanted = ArtifactDownload::new(
-        "",
-        ArtifactDownloadSpec {
-            request: request.to_owned(),
-            artifact: artifact.name.clone(),
-            r#type: artifact.r#type,
-            public_key: key.public_base64(),
-        },
-    );
-    wanted.metadata.name = None;
-    wanted.metadata.generate_name = Some(generated_prefix(request, "-"));
-    let made = cluster.create_download(&wanted).await?;
+    let made = cluster.create_download(&wanted(request, artifact, &key)).await?;
     let name = made.metadata.name.unwrap_or_default();
     let fetched = async {
         let (from, ca) = locate(cluster, &name, &key).await?;
@@ -119,6 +111,21 @@ async fn once(
     };
     cluster.delete_download(&name).await;
     result
+}
+
+/// The `ArtifactDownload` to make. Its type is the artifact's own word, which this program need not know.
+fn wanted(request: &str, artifact: &Artifact, key: &DownloadKey) -> Value {
+    json!({
+        "apiVersion": ArtifactDownload::api_version(&()),
+        "kind": ArtifactDownload::kind(&()),
+        "metadata": { "generateName": generated_prefix(request, "-") },
+        "spec": {
+            "request": request,
+            "artifact": artifact.name,
+            "type": artifact.r#type,
+            "publicKey": key.public_base64(),
+        },
+    })
 }
 
 /// Waits for the URL, and opens it.
@@ -139,7 +146,7 @@ async fn locate(
 
 /// Asks until the operator has answered. By `get`, since whoever may fetch one artifact need not be able to
 /// list or watch what others fetch.
-async fn answered(cluster: &Cluster, name: &str) -> Result<ArtifactDownload, Missed> {
+async fn answered(cluster: &Cluster, name: &str) -> Result<Download, Missed> {
     let mut pause = Duration::from_millis(50);
     loop {
         match cluster.downloads().get(name).await {
@@ -156,13 +163,13 @@ async fn answered(cluster: &Cluster, name: &str) -> Result<ArtifactDownload, Mis
 }
 
 /// What the operator answered, or nothing yet.
-fn ready(download: &ArtifactDownload) -> Option<&Condition> {
+fn ready(download: &Download) -> Option<&Condition> {
     let conditions = &download.status.as_ref()?.conditions;
     conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status != "Unknown")
 }
 
 /// Opens an answered download.
-fn open(download: &ArtifactDownload, key: &DownloadKey) -> Result<(Source, Option<String>), Failure> {
+fn open(download: &Download, key: &DownloadKey) -> Result<(Source, Option<String>), Failure> {
     let answer = ready(download).filter(|condition| condition.status != "True");
     if let Some(no) = answer {
         let why = because(Some(&no.reason), Some(&no.message));
@@ -232,9 +239,8 @@ fn progress(artifact: &Artifact, (got, total): (u64, u64)) -> Line {
 mod tests {
     use super::*;
     use crate::{artifact::key::tests::seal, exit::Exit};
-    use serde_json::{Value, json};
 
-    fn answered(status: &Value) -> ArtifactDownload {
+    fn answered(status: &Value) -> Download {
         serde_json::from_value(json!({
             "apiVersion": "pitwall.dev/v1alpha1", "kind": "ArtifactDownload",
             "metadata": { "name": "d", "uid": "uid-1" },
@@ -284,6 +290,20 @@ mod tests {
                 (seen, _) => panic!("{status}: {:?}", seen.map(|(source, _)| source)),
             }
         }
+    }
+
+    #[test]
+    fn what_is_made_is_an_artifact_download_of_the_artifacts_own_type() {
+        let artifact = |kind: &str| {
+            serde_json::from_value(json!({ "name": "a", "type": kind, "bytes": 1, "uncompressedBytes": 1,
+                                           "sha256": "", "encoding": "" }))
+            .unwrap()
+        };
+        let key = DownloadKey::generate();
+        let made: ArtifactDownload = serde_json::from_value(wanted("r", &artifact("CPU"), &key)).unwrap();
+        assert_eq!((made.spec.request.as_str(), made.spec.artifact.as_str()), ("r", "a"));
+        assert_eq!(made.metadata.generate_name.as_deref(), Some("r-"));
+        assert_eq!(wanted("r", &artifact("HeapSnapshot"), &key)["spec"]["type"], "HeapSnapshot");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! without its final name, which it gets when everything agrees.
 
 use super::file_name::{file_name, numbered};
+use crate::read::Artifact;
 use flate2::write::MultiGzDecoder;
-use pitwall_crds::Artifact;
 use sha2::{Digest as _, Sha256};
 use std::{
     fmt::Write as _,
@@ -240,7 +240,6 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use flate2::{Compression, write::GzEncoder};
-    use pitwall_crds::ProfileType;
 
     fn gzip(text: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -249,16 +248,11 @@ mod tests {
     }
 
     fn artifact(name: &str, stored: &[u8], uncompressed: usize, encoding: &str) -> Artifact {
-        Artifact {
-            name: name.to_owned(),
-            r#type: ProfileType::Cpu,
-            key: "k".to_owned(),
-            bytes: stored.len().try_into().unwrap(),
-            uncompressed_bytes: uncompressed.try_into().unwrap(),
-            sha256: hex(&Sha256::digest(stored)),
-            encoding: encoding.to_owned(),
-            media_type: "application/json".to_owned(),
-        }
+        serde_json::from_value(serde_json::json!({
+            "name": name, "type": "CPU", "bytes": stored.len(), "uncompressedBytes": uncompressed,
+            "sha256": hex(&Sha256::digest(stored)), "encoding": encoding,
+        }))
+        .unwrap()
     }
 
     fn receive(

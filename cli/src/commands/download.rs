@@ -9,6 +9,7 @@ use crate::{
     cluster::Cluster,
     exit::{Exit, Failure},
     interrupt::Interrupts,
+    read::{Artifact, Request},
     report::Download,
     view::{
         printable::printable,
@@ -16,7 +17,6 @@ use crate::{
         stage::stage,
     },
 };
-use pitwall_crds::{Artifact, ProfileRequest};
 
 /// `kubectl pitwall download`
 pub(super) async fn download(flags: &ClusterArgs, args: &DownloadArgs) -> Result<Exit, Failure> {
@@ -39,7 +39,7 @@ pub(super) async fn download(flags: &ClusterArgs, args: &DownloadArgs) -> Result
     Ok(Exit::Done.and_download(downloads.iter().all(|download| download.result.is_ok())))
 }
 
-fn nothing(request: &ProfileRequest, only: Option<&str>) -> Failure {
+fn nothing(request: &Request, only: Option<&str>) -> Failure {
     let name = request.metadata.name.as_deref().unwrap_or_default();
     let names: Vec<&str> = artifacts(request).map(|artifact| artifact.name.as_str()).collect();
     match only {
@@ -56,7 +56,7 @@ fn nothing(request: &ProfileRequest, only: Option<&str>) -> Failure {
     }
 }
 
-fn artifacts(request: &ProfileRequest) -> impl Iterator<Item = &Artifact> {
+fn artifacts(request: &Request) -> impl Iterator<Item = &Artifact> {
     request.status.iter().flat_map(|status| &status.targets).flat_map(|target| &target.artifacts)
 }
 
@@ -64,7 +64,7 @@ fn artifacts(request: &ProfileRequest) -> impl Iterator<Item = &Artifact> {
 /// does Ctrl-C; other errors are each artifact's own.
 pub(super) async fn fetch_all(
     cluster: &Cluster,
-    request: &ProfileRequest,
+    request: &Request,
     only: Option<&str>,
     into: Into<'_>,
     screen: &mut Screen,

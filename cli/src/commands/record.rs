@@ -12,6 +12,7 @@ use crate::{
     follow::{Followed, follow, later},
     interrupt::Interrupts,
     outcome::End,
+    read::Request,
     report::{Download, report},
     request::compose,
     view::{
@@ -63,7 +64,7 @@ fn prepare(result: &ResultArgs) -> Result<(), Failure> {
     }
 }
 
-fn name_of(request: &ProfileRequest) -> &str {
+fn name_of(request: &Request) -> &str {
     request.metadata.name.as_deref().unwrap_or_default()
 }
 
@@ -82,7 +83,7 @@ pub(super) fn json(document: &impl serde::Serialize) -> String {
 /// Follows the request, then prints and downloads what came of it.
 async fn see_through(
     cluster: &Cluster,
-    request: ProfileRequest,
+    request: Request,
     result: &ResultArgs,
     interrupts: &mut Interrupts,
 ) -> Result<Exit, Failure> {

@@ -5,12 +5,15 @@ use super::{
     stage::{because, place},
     table::{Column, render},
 };
-use crate::outcome::{End, advice, condition, explanation, failed_targets};
-use pitwall_crds::{ConditionType, Finding, FindingKind, ProfileRequest, ProfileRequestStatus, Summary};
+use crate::{
+    outcome::{End, advice, condition, explanation, failed_targets},
+    read::{Finding, Request, Status},
+};
+use pitwall_crds::{ConditionType, FindingKind, Summary};
 use std::fmt::Write as _;
 
 /// Everything to know about how the request ended.
-pub(crate) fn describe(request: &ProfileRequest, end: End, paint: Paint) -> String {
+pub(crate) fn describe(request: &Request, end: End, paint: Paint) -> String {
     let Some(status) = &request.status else { return String::new() };
     let mut text = String::new();
     headline(&mut text, request, status, end, paint);
@@ -24,13 +27,7 @@ pub(crate) fn describe(request: &ProfileRequest, end: End, paint: Paint) -> Stri
     text
 }
 
-fn headline(
-    text: &mut String,
-    request: &ProfileRequest,
-    status: &ProfileRequestStatus,
-    end: End,
-    paint: Paint,
-) {
+fn headline(text: &mut String, request: &Request, status: &Status, end: End, paint: Paint) {
     let name = request.metadata.name.as_deref().unwrap_or_default();
     let said = match end {
         End::Recorded => paint.bold("recorded"),
@@ -51,7 +48,7 @@ fn headline(
     }
 }
 
-fn recorded(text: &mut String, status: &ProfileRequestStatus, paint: Paint) {
+fn recorded(text: &mut String, status: &Status, paint: Paint) {
     for target in status.targets.iter().filter(|target| !target.artifacts.is_empty()) {
         let mut line = place(target);
         if let Some(duration) = target.recorded {
@@ -60,7 +57,7 @@ fn recorded(text: &mut String, status: &ProfileRequestStatus, paint: Paint) {
         if let Some(version) = &target.node_version {
             let _ = write!(line, ", Node.js {version}");
         }
-        let why = because(target.reason.map(pitwall_crds::Reason::as_str), target.message.as_deref());
+        let why = because(target.reason(), target.message.as_deref());
         if !why.is_empty() {
             let _ = write!(line, " ({why})");
         }
@@ -104,7 +101,7 @@ struct Row<'a> {
 
 fn tables(text: &mut String, findings: &[Finding], paint: Paint) {
     let mut artifacts: Vec<Option<&str>> = Vec::new();
-    for finding in findings.iter().filter(|finding| finding.function.is_some()) {
+    for finding in findings.iter().filter(|finding| is_row(finding)) {
         if !artifacts.contains(&finding.artifact.as_deref()) {
             artifacts.push(finding.artifact.as_deref());
         }
@@ -128,14 +125,20 @@ fn tables(text: &mut String, findings: &[Finding], paint: Paint) {
         ];
         text.push_str(&render(columns, &rows, paint));
     }
-    for finding in findings.iter().filter(|finding| finding.function.is_none()) {
+    for finding in findings.iter().filter(|finding| !is_row(finding)) {
         let _ = writeln!(text, "{}", printable(&finding.message));
     }
 }
 
+/// Whether the finding is a function's share; any other is told in its own words.
+fn is_row(finding: &Finding) -> bool {
+    finding.function.is_some()
+        && matches!(finding.kind.known(), Some(FindingKind::HotSelf | FindingKind::HotTotal))
+}
+
 fn rows<'a>(findings: &'a [Finding], artifact: Option<&str>) -> Vec<Row<'a>> {
     let mut rows: Vec<Row<'_>> = Vec::new();
-    for finding in findings.iter().filter(|finding| finding.artifact.as_deref() == artifact) {
+    for finding in findings.iter().filter(|it| is_row(it) && it.artifact.as_deref() == artifact) {
         let Some(function) = finding.function.as_deref() else { continue };
         let location = finding.location.as_deref().unwrap_or_default();
         let known = rows.iter().position(|row| row.function == function && row.location == location);
@@ -143,10 +146,10 @@ fn rows<'a>(findings: &'a [Finding], artifact: Option<&str>) -> Vec<Row<'a>> {
             rows.push(Row { function, location, own: None, total: None });
             rows.len() - 1
         });
-        match finding.kind {
-            FindingKind::HotSelf => rows[at].own = finding.percent,
-            FindingKind::HotTotal => rows[at].total = finding.percent,
-            FindingKind::Idle => {}
+        if finding.kind == FindingKind::HotSelf {
+            rows[at].own = finding.percent;
+        } else {
+            rows[at].total = finding.percent;
         }
     }
     rows.sort_by_key(|row| std::cmp::Reverse((row.own, row.total)));
@@ -158,7 +161,7 @@ fn percent(percent: Option<i32>) -> String {
     percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent}%"))
 }
 
-fn not_analyzed(text: &mut String, status: &ProfileRequestStatus, paint: Paint) {
+fn not_analyzed(text: &mut String, status: &Status, paint: Paint) {
     let Some(analyzed) = condition(status, ConditionType::Analyzed).filter(|it| it.status == "False") else {
         return;
     };
@@ -173,9 +176,9 @@ fn advise(text: &mut String, reason: &str, message: &str) {
     }
 }
 
-fn failures(text: &mut String, status: &ProfileRequestStatus, paint: Paint) {
+fn failures(text: &mut String, status: &Status, paint: Paint) {
     for target in failed_targets(status) {
-        let reason = target.reason.map_or("", pitwall_crds::Reason::as_str);
+        let reason = target.reason().unwrap_or_default();
         let message = target.message.as_deref().unwrap_or_default();
         let why = because(Some(reason), Some(message));
         let _ = writeln!(text, "{} {}: {}", paint.red("failed"), printable(&place(target)), printable(&why));

@@ -4,17 +4,12 @@ use super::{
     printable::Paint,
     table::{Column, render},
 };
+use crate::read::{Request, Target, Word, Workload};
 use jiff::Timestamp;
-use pitwall_crds::{ProfileRequest, Target};
 
 /// The table, newest request last.
-pub(crate) fn table(
-    requests: &[ProfileRequest],
-    with_namespace: bool,
-    now: Timestamp,
-    paint: Paint,
-) -> String {
-    let mut requests: Vec<&ProfileRequest> = requests.iter().collect();
+pub(crate) fn table(requests: &[Request], with_namespace: bool, now: Timestamp, paint: Paint) -> String {
+    let mut requests: Vec<&Request> = requests.iter().collect();
     requests.sort_by_key(|request| request.metadata.creation_timestamp.as_ref().map(|time| time.0));
     let rows: Vec<[String; 8]> = requests.into_iter().map(|request| row(request, now)).collect();
     let columns = [
@@ -36,16 +31,16 @@ pub(crate) fn table(
     }
 }
 
-fn row(request: &ProfileRequest, now: Timestamp) -> [String; 8] {
+fn row(request: &Request, now: Timestamp) -> [String; 8] {
     let status = request.status.clone().unwrap_or_default();
     let age =
         request.metadata.creation_timestamp.as_ref().map(|time| age(now.as_second() - time.0.as_second()));
     [
         request.metadata.namespace.clone().unwrap_or_default(),
         request.metadata.name.clone().unwrap_or_default(),
-        request.spec.r#type.as_str().to_owned(),
+        request.spec.r#type.to_string(),
         status.target.unwrap_or_else(|| target(&request.spec.target)),
-        status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default(),
+        status.phase.as_ref().map(Word::to_string).unwrap_or_default(),
         status.pods.unwrap_or_default(),
         status.summary.and_then(|summary| summary.hottest).unwrap_or_default(),
         age.unwrap_or_default(),
@@ -55,7 +50,10 @@ fn row(request: &ProfileRequest, now: Timestamp) -> [String; 8] {
 /// The target in short, for a request that no operator has looked at.
 fn target(target: &Target) -> String {
     match (&target.workload, &target.pod_name) {
-        (Some(workload), _) => format!("{}/{}", workload.kind.short(), workload.name),
+        (Some(Workload { kind, name }), _) => match kind.known() {
+            Some(kind) => format!("{}/{name}", kind.short()),
+            None => format!("{}/{name}", kind.as_str().to_ascii_lowercase()),
+        },
         (None, Some(pod)) => format!("pod/{pod}"),
         (None, None) => "selector".to_owned(),
     }

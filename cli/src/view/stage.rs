@@ -4,9 +4,12 @@ use super::{
     meter::{Meter, Sight, parse_progress},
     printable::printable,
 };
-use crate::outcome::{advice, condition, holds};
+use crate::{
+    outcome::{advice, condition, holds},
+    read::{Request, Status, TargetStatus},
+};
 use jiff::Timestamp;
-use pitwall_crds::{ConditionType, ProfileRequest, ProfileRequestStatus, Reason, TargetPhase, TargetStatus};
+use pitwall_crds::{ConditionType, Reason, TargetPhase};
 use std::{fmt::Write as _, time::Duration};
 
 /// What happens now, of all the targets the one that says most.
@@ -22,6 +25,8 @@ pub(crate) enum Stage {
     Recording,
     /// The profile is being stored.
     Uploading,
+    /// In a phase that this program doesn't know.
+    Unknown(String),
     /// Everything is stored or failed, and is being analysed.
     Analysing,
     /// It has ended.
@@ -36,6 +41,7 @@ impl Stage {
             Self::Attaching => "attaching",
             Self::Recording => "recording",
             Self::Uploading => "uploading",
+            Self::Unknown(_) => "under way",
             Self::Analysing => "analysing",
             Self::Finished => "finished",
         }
@@ -53,7 +59,7 @@ impl Stage {
 }
 
 /// Where the request stands.
-pub(crate) fn stage(request: &ProfileRequest) -> Stage {
+pub(crate) fn stage(request: &Request) -> Stage {
     let Some(status) = &request.status else { return Stage::Submitted };
     if holds(status, ConditionType::Finished) {
         return Stage::Finished;
@@ -65,8 +71,10 @@ pub(crate) fn stage(request: &ProfileRequest) -> Stage {
         Stage::Attaching
     } else if any(TargetPhase::Uploading) {
         Stage::Uploading
+    } else if let Some(target) = status.targets.iter().find(|target| target.phase.known().is_none()) {
+        Stage::Unknown(target.phase.to_string())
     } else if let Some(target) = status.targets.iter().find(|target| target.phase == TargetPhase::Pending) {
-        let reason = target.reason.map(|reason| reason.as_str().to_owned());
+        let reason = target.reason().map(str::to_owned);
         Stage::Waiting { reason, message: target.message.clone() }
     } else if !status.targets.is_empty() {
         Stage::Analysing
@@ -75,7 +83,7 @@ pub(crate) fn stage(request: &ProfileRequest) -> Stage {
     }
 }
 
-fn waiting_by_conditions(status: &ProfileRequestStatus) -> Stage {
+fn waiting_by_conditions(status: &Status) -> Stage {
     let waits = [ConditionType::Accepted, ConditionType::Recording]
         .into_iter()
         .filter_map(|kind| condition(status, kind))
@@ -91,7 +99,7 @@ fn waiting_by_conditions(status: &ProfileRequestStatus) -> Stage {
 }
 
 /// What a request that records says about how far it is.
-pub(crate) fn sight(request: &ProfileRequest, wall: Timestamp, saw_it_begin: bool) -> Sight {
+pub(crate) fn sight(request: &Request, wall: Timestamp, saw_it_begin: bool) -> Sight {
     let status = request.status.as_ref();
     let recording = status
         .into_iter()
@@ -146,7 +154,7 @@ impl Line {
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Renders the stage. `since` is how long the program has followed, `stopping` whether it asked to stop.
-pub(crate) fn line(request: &ProfileRequest, meter: &Meter, now: Duration, stopping: bool) -> Line {
+pub(crate) fn line(request: &Request, meter: &Meter, now: Duration, stopping: bool) -> Line {
     let stage = stage(request);
     let targets = request.status.as_ref().map_or(&[][..], |status| &status.targets);
     let (mut text, bar) = match &stage {
@@ -166,6 +174,7 @@ pub(crate) fn line(request: &ProfileRequest, meter: &Meter, now: Duration, stopp
         Stage::Uploading => {
             (only(targets).and_then(|target| target.progress.clone()).unwrap_or_default(), None)
         }
+        Stage::Unknown(phase) => (phase.clone(), None),
         Stage::Analysing | Stage::Finished => (String::new(), None),
     };
     if targets.len() > 1 {
@@ -201,22 +210,23 @@ fn only(targets: &[TargetStatus]) -> Option<&TargetStatus> {
 }
 
 fn tally(targets: &[TargetStatus]) -> String {
-    let word = |phase| match phase {
-        TargetPhase::Pending => "waiting",
-        TargetPhase::Attaching => "attaching",
-        TargetPhase::Recording => "recording",
-        TargetPhase::Uploading => "uploading",
-        TargetPhase::Stored | TargetPhase::Succeeded => "stored",
-        TargetPhase::Failed => "failed",
+    let word = |target: &TargetStatus| match target.phase.known() {
+        Some(TargetPhase::Pending) => "waiting",
+        Some(TargetPhase::Attaching) => "attaching",
+        Some(TargetPhase::Recording) => "recording",
+        Some(TargetPhase::Uploading) => "uploading",
+        Some(TargetPhase::Stored | TargetPhase::Succeeded) => "stored",
+        Some(TargetPhase::Failed) => "failed",
+        None => "under way",
     };
     let mut parts = Vec::new();
-    for name in ["waiting", "attaching", "recording", "uploading", "stored", "failed"] {
-        let count = targets.iter().filter(|target| word(target.phase) == name).count();
+    for name in ["waiting", "attaching", "recording", "uploading", "under way", "stored", "failed"] {
+        let count = targets.iter().filter(|target| word(target) == name).count();
         if count > 0 {
             parts.push(format!("{count} {name}"));
         }
     }
-    let busy = targets.iter().find(|target| target.reason == Some(Reason::TargetBusy));
+    let busy = targets.iter().find(|target| target.reason() == Some(Reason::TargetBusy.as_str()));
     if let Some(message) = busy.and_then(|target| target.message.as_deref()) {
         parts.push(message.to_owned());
     }
