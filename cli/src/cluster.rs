@@ -3,17 +3,19 @@
 use crate::{
     args::ClusterArgs,
     exit::Failure,
+    kubeconfig,
+    proxy::Proxies,
     read::{Download, Request},
     refusal::{Attempt, causes, refusal},
 };
 use kube::{
-    Api, Client, Config, Resource,
+    Api, Client, Resource,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
 };
 use pitwall_crds::ProfileRequest;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 pub(crate) const REQUESTS: &str = "profilerequests";
 pub(crate) const DOWNLOADS: &str = "artifactdownloads";
@@ -26,46 +28,23 @@ const LISTED: u32 = 500;
 pub(crate) struct Cluster {
     pub client: Client,
     pub namespace: String,
+    pub proxies: Arc<Proxies>,
+    /// The API server's address, and how it is reached.
     server: String,
-}
-
-/// The kubeconfig's settings for these flags.
-async fn config(args: &ClusterArgs) -> Result<Config, Failure> {
-    let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
-    let failed = |error: &dyn std::error::Error| {
-        Failure::cluster(format!("can't read how to reach a cluster: {}", causes(error)))
-    };
-    let mut config = if let Some(path) = &args.kubeconfig {
-        let kubeconfig = Kubeconfig::read_from(path).map_err(|error| failed(&error))?;
-        Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| failed(&error))?
-    } else if args.context.is_some() {
-        Config::from_kubeconfig(&options).await.map_err(|error| failed(&error))?
-    } else {
-        Config::infer().await.map_err(|error| failed(&error))?
-    };
-    if let Some(namespace) = &args.namespace {
-        config.default_namespace.clone_from(namespace);
-    }
-    Ok(config)
-}
-
-/// The namespace that the flags and the kubeconfig name, if any.
-pub(crate) async fn namespace(args: &ClusterArgs) -> Option<String> {
-    match &args.namespace {
-        Some(namespace) => Some(namespace.clone()),
-        None => config(args).await.ok().map(|config| config.default_namespace),
-    }
 }
 
 impl Cluster {
     pub(crate) async fn connect(args: &ClusterArgs) -> Result<Self, Failure> {
-        let config = config(args).await?;
+        let proxies = Arc::new(Proxies::from_env());
+        let config = kubeconfig::read(args, &proxies).await?;
         let namespace = config.default_namespace.clone();
-        let url = config.cluster_url.clone();
+        let through =
+            config.proxy_url.as_ref().map(|url| format!(" through the proxy {}", without_user(url)));
+        let server = format!("{}{}", config.cluster_url, through.unwrap_or_default());
         let client = Client::try_from(config).map_err(|error| {
-            Failure::cluster(format!("can't use the cluster at {url}: {}", causes(&error)))
+            Failure::cluster(format!("can't use the cluster at {server}: {}", causes(&error)))
         })?;
-        Ok(Self { client, namespace, server: url.to_string() })
+        Ok(Self { client, namespace, proxies, server })
     }
 
     pub(crate) fn requests(&self) -> Api<Request> {
@@ -136,4 +115,11 @@ impl Cluster {
     pub(crate) async fn delete_download(&self, name: &str) {
         let _ = self.downloads().delete(name, &DeleteParams::default()).await;
     }
+}
+
+/// Without the name and password that the address of a proxy may hold.
+fn without_user(url: &http::Uri) -> String {
+    let authority = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    format!("{}://{place}", url.scheme_str().unwrap_or("http"))
 }

@@ -201,7 +201,7 @@ async fn fetch_into(
     let spoiled =
         |error: ReceiveError| Missed::from(Failure::download(format!("{}: {error}", artifact.name)));
     let mut receiver = Receiver::begin(into.folder, artifact, into.form, into.taken).map_err(spoiled)?;
-    let mut body = fetch::open(&cluster.client, from, ca).await.map_err(not_fetched)?;
+    let mut body = fetch::open(&cluster.client, from, ca, &cluster.proxies).await.map_err(not_fetched)?;
     screen.show(&progress(artifact, receiver.progress()));
     while let Some(bytes) = fetch::next(&mut body, from).await.map_err(not_fetched)? {
         receiver.take(&bytes).map_err(spoiled)?;

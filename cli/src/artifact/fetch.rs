@@ -1,18 +1,18 @@
 //! The request that fetches an artifact: through the API server, or straight to the store's host.
 
-use super::source::Source;
+use super::{
+    dial::{Cause, dial, trusting},
+    source::Source,
+};
+use crate::proxy::Proxies;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, combinators::UnsyncBoxBody};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::ClientConfig;
 use std::{future::Future, sync::Arc, time::Duration};
-use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::TlsConnector;
+use tokio::time::timeout;
 use url::Host;
-
-type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body with every transport's errors.
 pub(super) type Body = UnsyncBoxBody<Bytes, Cause>;
@@ -70,12 +70,14 @@ pub(super) async fn open(
     client: &kube::Client,
     source: &Source,
     ca: Option<&str>,
+    proxies: &Proxies,
 ) -> Result<Body, FetchError> {
     let attempt = async {
         match source {
             Source::ApiServer { path_and_query } => proxied(client, path_and_query).await,
             Source::Https { host, port, path_and_query } => {
-                direct(host, *port, path_and_query, tls(ca)?).await.map_err(Failed::Connect)
+                let trust = trusting(ca).ok_or(Failed::Ca)?;
+                direct(host, *port, path_and_query, trust, proxies).await.map_err(Failed::Connect)
             }
         }
     };
@@ -141,17 +143,10 @@ async fn direct(
     host: &Host<String>,
     port: u16,
     path_and_query: &str,
-    config: Arc<ClientConfig>,
+    trust: Arc<ClientConfig>,
+    proxies: &Proxies,
 ) -> Result<Response<Body>, Cause> {
-    let (tcp, name) = match host {
-        Host::Domain(name) => {
-            (TcpStream::connect((name.as_str(), port)).await?, ServerName::try_from(name.clone())?)
-        }
-        Host::Ipv4(address) => (TcpStream::connect((*address, port)).await?, ServerName::from(*address)),
-        Host::Ipv6(address) => (TcpStream::connect((*address, port)).await?, ServerName::from(*address)),
-    };
-    tcp.set_nodelay(true)?;
-    let stream = TlsConnector::from(config).connect(name, tcp).await?;
+    let stream = dial(host, port, trust, proxies).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the body, whose errors say what this one's would.
     tokio::spawn(connection);
@@ -159,17 +154,6 @@ async fn direct(
     let request = get(path_and_query).header(header::HOST, authority).body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
-}
-
-/// Trusts the public CAs, and the store's own if status names one.
-fn tls(ca: Option<&str>) -> Result<Arc<ClientConfig>, Failed> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    for certificate in CertificateDer::pem_slice_iter(ca.unwrap_or_default().as_bytes()) {
-        let certificate = certificate.map_err(|_| Failed::Ca)?;
-        roots.add(certificate).map_err(|_| Failed::Ca)?;
-    }
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 /// The beginning of an error's body: the message of a Kubernetes Status, or the text.

@@ -7,10 +7,11 @@ use crate::{
         download::Into,
         receive::{self, Form, Taken},
     },
-    cluster::{self, Cluster},
+    cluster::Cluster,
     exit::{Exit, Failure},
     follow::{Followed, follow, later},
     interrupt::Interrupts,
+    kubeconfig,
     outcome::End,
     read::Request,
     report::{Download, report},
@@ -25,7 +26,7 @@ use pitwall_crds::ProfileRequest;
 /// `kubectl pitwall cpu`
 pub(super) async fn cpu(flags: &ClusterArgs, args: &CpuArgs) -> Result<Exit, Failure> {
     if args.dry_run {
-        let namespace = cluster::namespace(flags).await;
+        let namespace = kubeconfig::namespace(flags).await;
         print(&manifest(&compose(args, namespace.as_deref())?.request, args.result.output));
         return Ok(Exit::Done);
     }
