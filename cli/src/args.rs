@@ -5,9 +5,12 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use pitwall_crds::{Duration, PodPick};
 use std::path::PathBuf;
 
+/// For `--help`.
+const EXAMPLE: &str = "Example: kubectl pitwall cpu deploy/checkout -n shop --duration 30s";
+
 /// Profile Node.js processes that run in Kubernetes.
 #[derive(Parser, Debug)]
-#[command(name = "kubectl-pitwall", bin_name = "kubectl pitwall", version, after_help = EXIT_CODES)]
+#[command(name = "kubectl-pitwall", bin_name = "kubectl pitwall", version, after_help = format!("{EXAMPLE}\n\n{EXIT_CODES}"))]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -15,29 +18,33 @@ pub(crate) struct Cli {
     pub command: Command,
 }
 
+/// The heading of [`ClusterArgs`] in `--help`.
+const CLUSTER: &str = "Cluster";
+
 /// Which cluster, and where in it; as kubectl's own flags.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ClusterArgs {
     /// Namespace; default: the context's
-    #[arg(short, long, global = true, value_name = "NS")]
+    #[arg(short, long, global = true, value_name = "NS", help_heading = CLUSTER)]
     pub namespace: Option<String>,
     /// Context of the kubeconfig
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = CLUSTER)]
     pub context: Option<String>,
     /// Path to the kubeconfig; default: $KUBECONFIG, ~/.kube/config, or the pod's own service account
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = CLUSTER)]
     pub kubeconfig: Option<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Record a CPU profile, print what is hot, and download it
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = format!("{EXAMPLE}\n\n{EXIT_CODES}"))]
     Cpu(CpuArgs),
     /// Follow a request to its end, as `cpu` does for the one it makes
     #[command(after_help = EXIT_CODES)]
     Follow(FollowArgs),
     /// Print the findings of a finished request
+    #[command(after_help = EXIT_CODES)]
     Findings(FindingsArgs),
     /// Download the artifacts of a request, and check their checksums
     #[command(after_help = EXIT_CODES)]
@@ -58,6 +65,9 @@ pub(crate) enum Command {
 pub(crate) struct CpuArgs {
     /// What to profile, as kubectl writes it: deploy/checkout, sts/db, job/import, pod/x; a bare name is a pod's
     pub target: Option<String>,
+    /// A second word, which is refused with what to write instead
+    #[arg(hide = true, conflicts_with = "selector")]
+    pub second: Option<String>,
     /// Profile the pods that carry these labels, such as app=checkout
     #[arg(short = 'l', long)]
     pub selector: Option<String>,
@@ -65,22 +75,22 @@ pub(crate) struct CpuArgs {
     #[arg(short, long, default_value = "30s")]
     pub duration: Duration,
     /// Time between samples, from 100us to 100ms
-    #[arg(long, default_value = "1ms")]
+    #[arg(long, value_name = "DURATION", default_value = "1ms")]
     pub sampling_interval: Duration,
     /// Container to record in; default: the only one that runs Node.js
     #[arg(short, long)]
     pub container: Option<String>,
-    /// How many pods at most
+    /// How many pods at most, from 1 to 32
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=32))]
     pub pods: i32,
     /// Which pods, when there are more
     #[arg(long, value_enum, ignore_case = true, default_value = "Oldest")]
     pub pick: Pick,
     /// How long the request may take, waiting included, from 10s to 24h
-    #[arg(long, default_value = "15m")]
+    #[arg(long, value_name = "DURATION", default_value = "15m")]
     pub deadline: Duration,
     /// How long the finished request and its artifacts are kept; default: until someone deletes it
-    #[arg(long)]
+    #[arg(long, value_name = "DURATION")]
     pub ttl: Option<Duration>,
     /// Name of the request; default: a readable one with five random characters
     #[arg(long)]
@@ -115,7 +125,7 @@ impl ResultArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct FollowArgs {
-    /// The request
+    /// Name of the request, as `kubectl pitwall list` shows it
     pub name: String,
     #[command(flatten)]
     pub result: ResultArgs,
@@ -123,7 +133,7 @@ pub(crate) struct FollowArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct FindingsArgs {
-    /// The request
+    /// Name of the request, as `kubectl pitwall list` shows it
     pub name: String,
     /// How to print them
     #[arg(short, long, value_enum, default_value = "text")]
@@ -132,7 +142,7 @@ pub(crate) struct FindingsArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DownloadArgs {
-    /// The request
+    /// Name of the request, as `kubectl pitwall list` shows it
     pub name: String,
     /// Folder to download into
     #[arg(short, long, value_name = "DIR", default_value = ".")]
@@ -150,7 +160,7 @@ pub(crate) struct DownloadArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct StopArgs {
-    /// The request
+    /// Name of the request, as `kubectl pitwall list` shows it
     pub name: String,
 }
 

@@ -6,7 +6,7 @@ use crate::{
     kubeconfig,
     proxy::Proxies,
     read::{Download, Request},
-    refusal::{Attempt, causes, refusal},
+    refusal::{Attempt, causes, refusal, silence},
 };
 use kube::{
     Api, Client, Resource,
@@ -15,13 +15,20 @@ use kube::{
 use pitwall_crds::ProfileRequest;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::time::timeout;
 
 pub(crate) const REQUESTS: &str = "profilerequests";
 pub(crate) const DOWNLOADS: &str = "artifactdownloads";
 
 /// As many requests as are listed at most.
 const LISTED: u32 = 500;
+
+/// For one answer; as long as the API server itself gives a request.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// For what needn't succeed.
+const COURTESY: Duration = Duration::from_secs(5);
 
 /// A connection to a cluster, in a namespace of it.
 #[derive(Clone)]
@@ -41,8 +48,11 @@ impl Cluster {
         let through =
             config.proxy_url.as_ref().map(|url| format!(" through the proxy {}", without_user(url)));
         let server = format!("{}{}", config.cluster_url, through.unwrap_or_default());
+        let helper = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
         let client = Client::try_from(config).map_err(|error| {
-            Failure::cluster(format!("can't use the cluster at {server}: {}", causes(&error)))
+            let helper = helper.map(|it| format!(" (the kubeconfig's program for credentials is {it})"));
+            let why = causes(&error) + &helper.unwrap_or_default();
+            Failure::cluster(format!("can't use the kubeconfig's settings for {server}: {why}"))
         })?;
         Ok(Self { client, namespace, proxies, server })
     }
@@ -65,9 +75,21 @@ impl Cluster {
         Attempt { verb, resource, name, namespace: Some(&self.namespace), server: &self.server }
     }
 
+    /// Waits for one answer of the API server.
+    async fn ask<T>(
+        &self,
+        attempt: Attempt<'_>,
+        answer: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, Failure> {
+        match timeout(PATIENCE, answer).await {
+            Ok(answer) => answer.map_err(|error| refusal(&error, attempt)),
+            Err(_) => Err(silence(PATIENCE, attempt)),
+        }
+    }
+
     pub(crate) async fn create_request(&self, request: &ProfileRequest) -> Result<Request, Failure> {
         let name = request.metadata.name.as_deref();
-        self.create(request).await.map_err(|error| refusal(&error, self.attempt("create", REQUESTS, name)))
+        self.ask(self.attempt("create", REQUESTS, name), self.create(request)).await
     }
 
     /// Creates an object, which is read as another type than it is written.
@@ -83,37 +105,30 @@ impl Cluster {
     }
 
     pub(crate) async fn get_request(&self, name: &str) -> Result<Request, Failure> {
-        self.requests()
-            .get(name)
-            .await
-            .map_err(|error| refusal(&error, self.attempt("get", REQUESTS, Some(name))))
+        self.ask(self.attempt("get", REQUESTS, Some(name)), self.requests().get(name)).await
     }
 
     /// Asks to stop, and to keep what was recorded.
     pub(crate) async fn stop_request(&self, name: &str) -> Result<Request, Failure> {
         let patch = Patch::Merge(json!({ "spec": { "stop": true } }));
-        self.requests()
-            .patch(name, &PatchParams::default(), &patch)
-            .await
-            .map_err(|error| refusal(&error, self.attempt("patch", REQUESTS, Some(name))))
+        let (api, params) = (self.requests(), PatchParams::default());
+        self.ask(self.attempt("patch", REQUESTS, Some(name)), api.patch(name, &params, &patch)).await
     }
 
     pub(crate) async fn list_requests(&self, everywhere: bool) -> Result<Vec<Request>, Failure> {
         let api = if everywhere { Api::all(self.client.clone()) } else { self.requests() };
-        let list = api.list(&ListParams::default().limit(LISTED)).await.map_err(|error| {
-            let namespace = (!everywhere).then_some(self.namespace.as_str());
-            refusal(&error, Attempt { namespace, ..self.attempt("list", REQUESTS, None) })
-        })?;
-        Ok(list.items)
+        let namespace = (!everywhere).then_some(self.namespace.as_str());
+        let attempt = Attempt { namespace, ..self.attempt("list", REQUESTS, None) };
+        Ok(self.ask(attempt, api.list(&ListParams::default().limit(LISTED))).await?.items)
     }
 
     pub(crate) async fn create_download(&self, download: &Value) -> Result<Download, Failure> {
-        self.create(download).await.map_err(|error| refusal(&error, self.attempt("create", DOWNLOADS, None)))
+        self.ask(self.attempt("create", DOWNLOADS, None), self.create(download)).await
     }
 
     /// Deletes a download. Its URL is dead in a minute and Pitwall deletes it then, so failing is no matter.
     pub(crate) async fn delete_download(&self, name: &str) {
-        let _ = self.downloads().delete(name, &DeleteParams::default()).await;
+        let _ = timeout(COURTESY, self.downloads().delete(name, &DeleteParams::default())).await;
     }
 }
 

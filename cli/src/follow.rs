@@ -101,13 +101,13 @@ pub(crate) async fn follow(
                     return Ok(Followed::Left(Box::new(request)));
                 }
                 stopping = true;
-                screen.note("stopping and keeping what was recorded; press again to leave it running its course");
+                screen.note("stopping and keeping what was recorded; press again to leave it to itself");
                 let (cluster, name) = (cluster.clone(), name.clone());
                 stops.spawn(async move { cluster.stop_request(&name).await });
             }
             Some(stopped) = stops.join_next() => {
                 if let Ok(Err(failure)) = stopped {
-                    screen.note(&format!("it can't be stopped: {failure}; press again to leave it running its course"));
+                    screen.note(&format!("it can't be stopped: {failure}; press again to leave it to itself"));
                 }
             }
         }

@@ -5,6 +5,7 @@ use kube::{
     Config,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+use std::io;
 
 /// The settings that the flags name, else the kubeconfig's present ones, else those of the pod this runs in.
 pub(crate) async fn read(args: &ClusterArgs, proxies: &Proxies) -> Result<Config, Failure> {
@@ -13,9 +14,7 @@ pub(crate) async fn read(args: &ClusterArgs, proxies: &Proxies) -> Result<Config
         Err(error) => {
             let named = args.kubeconfig.is_some() || args.context.is_some();
             let of_the_pod = if named { None } else { Config::incluster().ok() };
-            of_the_pod.ok_or_else(|| {
-                Failure::cluster(format!("can't read how to reach a cluster: {}", causes(&error)))
-            })?
+            of_the_pod.ok_or_else(|| Failure::cluster(unknown(&error, args)))?
         }
     };
     if let Some(namespace) = &args.namespace {
@@ -29,6 +28,29 @@ pub(crate) async fn namespace(args: &ClusterArgs) -> Option<String> {
     match &args.namespace {
         Some(namespace) => Some(namespace.clone()),
         None => read(args, &Proxies::from_env()).await.ok().map(|config| config.default_namespace),
+    }
+}
+
+/// Says why it isn't known which cluster is meant.
+fn unknown(error: &KubeconfigError, args: &ClusterArgs) -> String {
+    let path = match (&args.kubeconfig, std::env::var("KUBECONFIG")) {
+        (Some(path), _) => path.display().to_string(),
+        (None, Ok(paths)) if !paths.is_empty() => format!("{paths} (of $KUBECONFIG)"),
+        (None, _) => "~/.kube/config".to_owned(),
+    };
+    match error {
+        KubeconfigError::ReadConfig(error, _) if error.kind() == io::ErrorKind::NotFound => {
+            format!(
+                "no cluster is known: there is no kubeconfig {path}. Name one with --kubeconfig or $KUBECONFIG"
+            )
+        }
+        KubeconfigError::CurrentContextNotSet => format!(
+            "the kubeconfig {path} has no present context. Name one with --context, or set it: kubectl config use-context NAME"
+        ),
+        KubeconfigError::LoadContext(context) => format!(
+            "the kubeconfig {path} has no context {context}; kubectl config get-contexts shows those that it has"
+        ),
+        error => format!("can't use the kubeconfig {path}: {}", causes(error)),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Errors of the Kubernetes API, in words that say what to do.
 
 use crate::exit::{Exit, Failure};
+use hyper_util::client::legacy;
 use kube::Error;
 use kube::core::Status;
 use pitwall_crds::names::GROUP;
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
 /// What was tried.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +44,42 @@ pub(crate) fn refusal(error: &Error, attempt: Attempt<'_>) -> Failure {
             "can't read what the API server says of {}: {error}. Is kubectl-pitwall older than the cluster's Pitwall?",
             attempt.object(),
         )),
-        other => {
-            Failure::cluster(format!("can't reach the API server {}: {}", attempt.server, causes(other)))
+        Error::Auth(error) => Failure::cluster(format!(
+            "can't get credentials for the API server {}: {}. Check the kubeconfig's user: kubectl auth whoami",
+            attempt.server,
+            causes(error),
+        )),
+        other => Failure::cluster(format!(
+            "can't reach the API server {}: {}. See whether kubectl reaches it: kubectl cluster-info",
+            attempt.server,
+            of_the_connection(other),
+        )),
+    }
+}
+
+/// What the end of an attempt without an answer means.
+pub(crate) fn silence(after: Duration, attempt: Attempt<'_>) -> Failure {
+    let Attempt { verb, server, .. } = attempt;
+    Failure::cluster(format!(
+        "the API server {server} took the request to {verb} {} {} and gave no answer within {} s. \
+         See whether it answers kubectl: kubectl cluster-info",
+        attempt.object(),
+        attempt.place(),
+        after.as_secs(),
+    ))
+}
+
+/// The causes, from the one on that the connection failed for.
+fn of_the_connection(error: &Error) -> String {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(at) = next {
+        next = at.source();
+        let connecting = at.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect);
+        if let (true, Some(cause)) = (connecting, next) {
+            return causes(cause);
         }
     }
+    causes(error)
 }
 
 /// Whether trying again can't help.
@@ -59,11 +92,14 @@ pub(crate) fn is_permanent(error: &Error) -> bool {
 }
 
 fn refused(status: &Status, attempt: Attempt<'_>) -> Failure {
-    let Attempt { verb, resource, name, namespace, server: _ } = attempt;
+    let Attempt { verb, resource, name, namespace, server } = attempt;
     let said = &status.message;
     let (object, place) = (attempt.object(), attempt.place());
     match status.code {
-        401 => Failure::cluster(format!("the API server doesn't accept your credentials: {said}")),
+        401 => Failure::cluster(format!(
+            "the API server {server} doesn't accept your credentials: {said}. \
+             Log in as for kubectl; kubectl auth whoami says who you are"
+        )),
         // The API server has two kinds of 403: its authorizer's, and an admission plugin's.
         403 if said.contains(" cannot ") => Failure::cluster(format!(
             "you may not {verb} {object} {place}: ask for the verb \"{verb}\" on \"{resource}\" of the API group {GROUP:?} \
@@ -83,17 +119,37 @@ fn refused(status: &Status, attempt: Attempt<'_>) -> Failure {
         409 if status.reason == "AlreadyExists" => Failure::usage(format!(
             "there is a {object} {place} already: choose another --name, or leave it out to get a new one"
         )),
-        400 | 422 => Failure::usage(said.clone()),
+        400 | 422 => {
+            let flag = flag(said).map(|flag| format!(". Change {flag} (see kubectl pitwall cpu --help)"));
+            Failure::usage(format!(
+                "the API server refuses to {verb} {resource} {place}: {said}{}",
+                flag.unwrap_or_default()
+            ))
+        }
         code => Failure::new(Exit::Cluster, format!("can't {verb} {object} {place}: {said} ({code})")),
     }
 }
 
-/// The error with its causes, each said once.
+/// The flag of `kubectl pitwall cpu` that a refusal is about.
+fn flag(said: &str) -> Option<&'static str> {
+    let flags = [
+        ("spec.duration:", "--duration"),
+        ("spec.cpu.samplingInterval:", "--sampling-interval"),
+        ("spec.activeDeadline:", "--deadline or --duration"),
+        ("spec.ttlAfterFinished:", "--ttl"),
+        ("spec.target.container:", "--container"),
+        ("metadata.name:", "--name"),
+    ];
+    flags.into_iter().find(|(field, _)| said.contains(field)).map(|(_, flag)| flag)
+}
+
+/// The error with its causes, each said once and by its first line.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let first_line = |said: String| said.lines().next().unwrap_or_default().to_owned();
+    let mut text = first_line(error.to_string());
     let mut next = error.source();
     while let Some(cause) = next {
-        let said = cause.to_string();
+        let said = first_line(cause.to_string());
         if !text.contains(&said) {
             text.push_str(": ");
             text.push_str(&said);
@@ -168,7 +224,7 @@ mod tests {
             (
                 api(422, "Invalid", "spec.duration: too long", Some("ProfileRequest")),
                 Exit::Usage,
-                "spec.duration",
+                "Change --duration",
             ),
             (api(500, "InternalError", "etcd is away", None), Exit::Cluster, "etcd is away (500)"),
         ];
@@ -184,6 +240,21 @@ mod tests {
             assert_eq!(failure.exit, exit, "{error}");
             assert!(failure.message.contains(said), "{}", failure.message);
         }
+    }
+
+    #[test]
+    fn silence_is_told_with_what_was_asked() {
+        let attempt = Attempt {
+            verb: "list",
+            resource: "profilerequests",
+            name: None,
+            namespace: None,
+            server: "https://k8s",
+        };
+        let failure = silence(Duration::from_secs(60), attempt);
+        assert_eq!(failure.exit, Exit::Cluster);
+        let said = "https://k8s took the request to list profilerequests in all namespaces and gave no answer within 60 s";
+        assert!(failure.message.contains(said), "{failure}");
     }
 
     #[test]

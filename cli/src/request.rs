@@ -4,7 +4,7 @@ use crate::{
     args::CpuArgs,
     exit::Failure,
     selector,
-    target::{self, Named},
+    target::{self, Named, TargetError},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pitwall_crds::{
@@ -28,6 +28,14 @@ pub(crate) fn compose(args: &CpuArgs, namespace: Option<&str>) -> Result<Compose
     let mut target = Target { container: args.container.clone(), ..Target::default() };
     target.pods = PodChoice { limit: args.pods, pick: args.pick.into() };
     let mut remark = None;
+    if let (Some(first), Some(second)) = (&args.target, &args.second) {
+        return Err(Failure::usage(match target::parse(first) {
+            Err(TargetError::KindOnly(kind)) => format!("write the target as one word: {kind}/{second}"),
+            _ => {
+                format!("{first} {second} are two targets: a request has one, or --selector for several pods")
+            }
+        }));
+    }
     let stem = match (&args.target, &args.selector) {
         (Some(text), _) => {
             let named = target::parse(text).map_err(|error| usage(&error))?;
@@ -157,7 +165,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_wrong_usage() {
-        for line in ["cronjob/x", "-l|a=b=c"] {
+        for line in ["cronjob/x", "deploy|x", "-l|a=b=c"] {
             assert_eq!(composed(line).unwrap_err().exit, crate::exit::Exit::Usage, "{line}");
         }
     }

@@ -96,7 +96,7 @@ async fn see_through(
                 print(&json(&report(&request, &[])));
             }
             let name = name_of(&request);
-            let message = format!("left {name} running its course. {}", later(name, &cluster.namespace));
+            let message = format!("left {name} to itself. {}", later(name, &cluster.namespace));
             return Err(Failure::new(Exit::Interrupted, message));
         }
     };

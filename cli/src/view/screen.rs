@@ -123,5 +123,9 @@ pub(crate) fn stderr_paint() -> Paint {
 
 /// Why the program ends.
 pub(crate) fn tell_error(message: &str, paint: Paint) {
-    let _ = writeln!(io::stderr().lock(), "{} {}", paint.red("error:"), printable(message));
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "{} ", paint.red("error:"));
+    for line in message.lines() {
+        let _ = writeln!(stderr, "{}", printable(line));
+    }
 }
