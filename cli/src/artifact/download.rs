@@ -59,58 +59,57 @@ impl From<Failure> for Missed {
     }
 }
 
-/// Downloads the artifact and returns where its file lies. Ctrl-C ends it, with nothing left behind.
-pub(crate) async fn download(
-    cluster: &Cluster,
-    request: &str,
-    artifact: &Artifact,
-    into: Into<'_>,
-    screen: &mut Screen,
-    interrupts: &mut Interrupts,
-) -> Result<PathBuf, Failure> {
-    let mut attempt = 1;
-    loop {
-        let missed = match once(cluster, request, artifact, into, screen, interrupts).await {
-            Ok(path) => return Ok(path),
-            Err(missed) => missed,
+/// What downloads the artifacts of one request.
+pub(crate) struct Downloader<'a> {
+    pub cluster: &'a Cluster,
+    /// The request's name.
+    pub request: &'a str,
+    pub into: Into<'a>,
+    pub screen: &'a mut Screen,
+    pub interrupts: &'a mut Interrupts,
+}
+
+impl Downloader<'_> {
+    /// Downloads the artifact and returns where its file lies. Ctrl-C ends it, with nothing left behind.
+    pub(crate) async fn download(&mut self, artifact: &Artifact) -> Result<PathBuf, Failure> {
+        let mut attempt = 1;
+        loop {
+            let missed = match self.once(artifact).await {
+                Ok(path) => return Ok(path),
+                Err(missed) => missed,
+            };
+            if !missed.again || attempt == ATTEMPTS {
+                return Err(missed.failure);
+            }
+            self.screen.note(&format!("{}; trying again", missed.failure));
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE * attempt) => {}
+                () = self.interrupts.next() => return Err(given_up()),
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn once(&mut self, artifact: &Artifact) -> Result<PathBuf, Missed> {
+        let Self { cluster, request, into, screen, interrupts } = self;
+        let key = DownloadKey::generate();
+        let made = cluster.create_download(&wanted(request, artifact, &key)).await?;
+        let name = made.metadata.name.unwrap_or_default();
+        let fetched = async {
+            let (from, ca) = locate(cluster, &name, &key).await?;
+            fetch_into(cluster, &from, ca.as_deref(), artifact, *into, screen).await
         };
-        if !missed.again || attempt == ATTEMPTS {
-            return Err(missed.failure);
-        }
-        screen.note(&format!("{}; trying again", missed.failure));
-        tokio::select! {
-            () = tokio::time::sleep(PAUSE * attempt) => {}
-            () = interrupts.next() => return Err(given_up()),
-        }
-        attempt += 1;
+        let result = tokio::select! {
+            result = fetched => result,
+            () = interrupts.next() => Err(given_up().into()),
+        };
+        cluster.delete_download(&name).await;
+        result
     }
 }
 
 fn given_up() -> Failure {
     Failure::new(Exit::Interrupted, "the download was given up")
-}
-
-async fn once(
-    cluster: &Cluster,
-    request: &str,
-    artifact: &Artifact,
-    into: Into<'_>,
-    screen: &mut Screen,
-    interrupts: &mut Interrupts,
-) -> Result<PathBuf, Missed> {
-    let key = DownloadKey::generate();
-    let made = cluster.create_download(&wanted(request, artifact, &key)).await?;
-    let name = made.metadata.name.unwrap_or_default();
-    let fetched = async {
-        let (from, ca) = locate(cluster, &name, &key).await?;
-        fetch_into(cluster, &from, ca.as_deref(), artifact, into, screen).await
-    };
-    let result = tokio::select! {
-        result = fetched => result,
-        () = interrupts.next() => Err(given_up().into()),
-    };
-    cluster.delete_download(&name).await;
-    result
 }
 
 /// The `ArtifactDownload` to make. Its type is the artifact's own word, which this program need not know.

@@ -3,7 +3,7 @@
 use crate::{
     args::{ClusterArgs, DownloadArgs},
     artifact::{
-        download::{self as one, Into},
+        download::{Downloader, Into},
         receive::{self, Form, Taken},
     },
     cluster::Cluster,
@@ -72,16 +72,17 @@ pub(super) async fn fetch_all(
 ) -> Result<Vec<Download>, Failure> {
     let name = request.metadata.name.as_deref().unwrap_or_default();
     let mut downloads = Vec::new();
+    let mut downloader = Downloader { cluster, request: name, into, screen, interrupts };
     for artifact in artifacts(request).filter(|artifact| only.is_none_or(|only| artifact.name == only)) {
-        let result = one::download(cluster, name, artifact, into, screen, interrupts).await;
-        screen.clear();
+        let result = downloader.download(artifact).await;
+        downloader.screen.clear();
         let result = match result {
             Err(failure) if failure.exit == Exit::Interrupted => {
                 let later = format!("kubectl pitwall download {name} -n {}", cluster.namespace);
                 return Err(Failure { message: format!("{failure}. To fetch it later: {later}"), ..failure });
             }
             Err(failure) => {
-                screen.note(&failure.message);
+                downloader.screen.note(&failure.message);
                 Err(failure.message)
             }
             Ok(path) => Ok(path),
