@@ -6,6 +6,8 @@ export PATH := $(abspath $(RUN)/bin):$(HOME)/.cargo/bin:$(PATH)
 # dev for tests and the demo (one profile, minutes sooner); release is what is shipped.
 PROFILE ?= dev
 VERSIONS ?= 20
+SCRIPTS := .ci/run e2e/images e2e/install-tools e2e/run-stories e2e/demo/run sidecar/tests/node-binaries \
+  operator/tests/seaweedfs $(addprefix e2e/cluster/,up down node-image load-image run check)
 
 .PHONY: help demo test unit e2e bench lint crds images app-images cluster cluster-down install uninstall tools
 
@@ -22,6 +24,7 @@ unit: tools ## unit and integration tests, without a cluster
 	cargo test --workspace --exclude pitwall-e2e
 
 e2e: tools cluster ## the stories against a real cluster
+	helm lint --strict --quiet charts/pitwall
 	$(MAKE) images app-images VERSIONS="18 20 22 24 26"
 	$(MAKE) install
 	e2e/run-stories
@@ -32,9 +35,10 @@ bench: tools cluster ## what Pitwall takes, as a table: the release images on th
 	$(MAKE) install
 	cargo run -q -p pitwall-e2e --bin bench
 
-lint: tools ## formatting, clippy, the chart
+lint: tools ## formatting, clippy, the scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	shellcheck -x $(SCRIPTS)
 
 crds: ## write crds/yaml and the chart's copy from the types
 	cargo run -q -p pitwall-crds

@@ -40,9 +40,7 @@ pub(super) async fn apply(
                 let look = Look { request: request.uid.clone(), containers: containers.clone() };
                 ctx.registry.send(pod, OperatorMessage::Look(look));
             }
-            Action::Hold => finalizer::hold(&requests(ctx, request), &request.name, &request.uid)
-                .await
-                .map_err(api("adding the finalizer"))?,
+            Action::Hold => hold(ctx, request).await?,
             Action::Start { target, key, container } => {
                 let pod_name = &plan.targets[*target].pod;
                 if let Err((reason, message, again)) = start(ctx, request, pod_name, key, container).await {
@@ -109,6 +107,17 @@ fn tolerate_absence(outcome: Result<(), kube::Error>) -> Result<(), kube::Error>
 
 fn requests(ctx: &Context, request: &ValidRequest) -> Api<ProfileRequest> {
     Api::namespaced(ctx.client.clone(), &request.namespace)
+}
+
+async fn hold(ctx: &Context, request: &ValidRequest) -> Result<(), ReconcileError> {
+    // The cache of requests may not show yet what was done a moment ago.
+    if ctx.remember(&request.uid, |memory| memory.held) {
+        return Ok(());
+    }
+    let held = finalizer::hold(&requests(ctx, request), &request.name, &request.uid).await;
+    held.map_err(api("adding the finalizer"))?;
+    ctx.remember(&request.uid, |memory| memory.held = true);
+    Ok(())
 }
 
 async fn let_go(ctx: &Context, request: &ValidRequest) -> Result<(), ReconcileError> {

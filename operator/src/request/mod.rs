@@ -87,7 +87,8 @@ pub use work::Work;
 #[derive(Default)]
 struct Memory {
     failures: u32,
-    last_write: Option<Timestamp>,
+    writes: status::Writes,
+    held: bool,
 }
 
 impl Context {
@@ -241,11 +242,18 @@ async fn reconcile(request: Arc<ProfileRequest>, ctx: Arc<Context>) -> Result<Ac
     let applied = apply::apply(&ctx, &valid, &plan).await?;
     let next = status::status(&valid, &observed, plan, &applied, now);
 
-    let last_write = ctx.remember(&valid.uid, |memory| memory.last_write);
-    if valid.deleted.is_none() && status::is_worth_writing(&valid.previous, &next, last_write, now) {
+    let analyses = status::awaits_analysis(&next);
+    let writes = ctx.remember(&valid.uid, |memory| {
+        memory.writes.analysing = analyses.then(|| memory.writes.analysing.unwrap_or(now));
+        memory.writes
+    });
+    let mut again = again;
+    if valid.deleted.is_none() && status::is_worth_writing(&valid.previous, &next, writes, now) {
         write(&ctx, &request, &next).await?;
-        ctx.remember(&valid.uid, |memory| memory.last_write = Some(now));
+        ctx.remember(&valid.uid, |memory| memory.writes.last = Some(now));
         events::announce(&ctx, &request, &valid.previous, &next).await;
+    } else if analyses {
+        again = Some(again.unwrap_or(MAX_BACKOFF).min(status::ANALYSIS_QUIET.unsigned_abs()));
     }
     ctx.remember(&valid.uid, |memory| memory.failures = 0);
     Ok(again.map_or_else(Action::await_change, Action::requeue))

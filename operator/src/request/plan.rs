@@ -137,11 +137,16 @@ pub fn plan(request: &ValidRequest, observed: &Observed, now: Timestamp) -> Plan
 }
 
 impl Plan {
-    /// Also of a finished request, which may have lost its finalizer while Pitwall was scaled to zero.
+    /// Before a session can be there, and while the sidecar looks anyway. Also of a finished request, which may
+    /// have lost its finalizer while Pitwall was scaled to zero.
     fn hold(&mut self, request: &ValidRequest) {
-        let has_session = self.targets.iter().any(|target| target.pid.is_some());
-        if has_session && request.deleted.is_none() && !request.has_finalizer {
+        if request.deleted.is_some() || request.has_finalizer {
+            return;
+        }
+        if self.targets.iter().any(|target| target.pid.is_some()) {
             self.actions.insert(0, Action::Hold);
+        } else if self.actions.iter().any(|action| matches!(action, Action::Look { .. })) {
+            self.actions.push(Action::Hold);
         }
     }
 

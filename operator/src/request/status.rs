@@ -16,6 +16,8 @@ use pitwall_crds::{
 
 /// Progress alone is written when this much time has passed.
 const PROGRESS_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
+/// How long the analysis may take without its beginning being written.
+pub const ANALYSIS_QUIET: jiff::SignedDuration = jiff::SignedDuration::from_millis(500);
 
 /// What `apply` could not do.
 #[derive(Clone, Debug, Default)]
@@ -224,12 +226,22 @@ pub fn refused(request: &ProfileRequest, message: &str, now: Timestamp) -> Profi
     next
 }
 
+/// When a request's status was written, and since when nothing is missing but its analysis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// The last write.
+    pub last: Option<Timestamp>,
+    /// When the analysis was begun.
+    pub analysing: Option<Timestamp>,
+}
+
 /// Whether the new status is worth a write: at every change that isn't progress alone, and of those each
-/// [`PROGRESS_EVERY`].
+/// [`PROGRESS_EVERY`]. That all is stored is said together with what the analysis found, if that doesn't take
+/// longer than [`ANALYSIS_QUIET`].
 pub fn is_worth_writing(
     old: &ProfileRequestStatus,
     new: &ProfileRequestStatus,
-    last_write: Option<Timestamp>,
+    writes: Writes,
     now: Timestamp,
 ) -> bool {
     let looking = |target: &TargetStatus| {
@@ -238,8 +250,18 @@ pub fn is_worth_writing(
     if old == new || !new.targets.is_empty() && new.targets.iter().all(looking) {
         return false;
     }
+    let since = |earlier: Option<Timestamp>| earlier.map(|earlier| now.duration_since(earlier));
+    if awaits_analysis(new) && since(writes.analysing).is_none_or(|analysing| analysing < ANALYSIS_QUIET) {
+        return false;
+    }
     let progress_only = essence(old) == essence(new);
-    !progress_only || last_write.is_none_or(|last| now.duration_since(last) >= PROGRESS_EVERY)
+    !progress_only || since(writes.last).is_none_or(|last| last >= PROGRESS_EVERY)
+}
+
+/// Whether nothing is missing but the analysis.
+pub fn awaits_analysis(status: &ProfileRequestStatus) -> bool {
+    status.targets.iter().all(|target| target.phase.is_over())
+        && status.targets.iter().any(|target| target.phase == TargetPhase::Stored)
 }
 
 /// The status without what changes all the time: progress, and the steps between recording and stored.

@@ -3,6 +3,7 @@
 pub mod node;
 pub mod parse;
 pub mod procfs;
+mod sock_diag;
 
 use crate::attach::ladder::{self, Sighting};
 use pitwall_protocol::{ContainerRef, MAX_PROCESSES, Process, Readiness, RequestUid, Seen};

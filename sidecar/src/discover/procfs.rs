@@ -2,6 +2,7 @@
 //! [`crate::attach::sight`].
 
 use super::parse::{self, Listener, SocketLine, Status};
+use super::sock_diag;
 use pitwall_protocol::ProcessId;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -99,6 +100,21 @@ impl ProcRoot {
 
     /// The listening TCP sockets in the network namespace of a process: those of the whole pod.
     pub fn listeners(&self, pid: u32) -> io::Result<Vec<Listener>> {
+        let ours = std::fs::read_link(self.0.join("self/ns/net"));
+        // Unreadable where the process has other ids: then too a pod has one network.
+        let elsewhere =
+            std::fs::read_link(self.path(pid, "ns/net")).is_ok_and(|its| ours.is_ok_and(|ours| ours != its));
+        if !elsewhere
+            && self.path(pid, "stat").exists()
+            && let Ok(listeners) = sock_diag::listeners()
+        {
+            return Ok(listeners);
+        }
+        self.listeners_by_text(pid)
+    }
+
+    /// The same, where netlink is not to be had (a sandbox) or is about another network.
+    pub(super) fn listeners_by_text(&self, pid: u32) -> io::Result<Vec<Listener>> {
         let mut found = vec![];
         for file in ["net/tcp", "net/tcp6"] {
             match File::open(self.path(pid, file)) {

@@ -32,14 +32,19 @@ fn progress_alone_is_written_every_ten_seconds_and_anything_else_at_once() {
     let further = with(TargetPhase::Recording, Some("2s of 30s"));
     let uploading = with(TargetPhase::Uploading, None);
     let stored = with(TargetPhase::Stored, None);
-    for (old, new, last_write, worth) in [
-        (&recording, &recording, None, false),
-        (&recording, &further, Some(at(95)), false),
-        (&recording, &further, Some(at(90)), true),
-        (&recording, &uploading, Some(at(99)), false),
-        (&recording, &stored, Some(at(99)), true),
-        (&with(TargetPhase::Pending, None), &recording, Some(at(99)), true),
+    let analysed = with(TargetPhase::Succeeded, None);
+    let analysing = |second| Writes { last: Some(at(99)), analysing: Some(at(second)) };
+    for (old, new, writes, worth) in [
+        (&recording, &recording, Writes::default(), false),
+        (&recording, &further, Writes { last: Some(at(95)), analysing: None }, false),
+        (&recording, &further, Writes { last: Some(at(90)), analysing: None }, true),
+        (&recording, &uploading, analysing(99), false),
+        // The analysis has only begun, takes long, has ended.
+        (&recording, &stored, analysing(100), false),
+        (&recording, &stored, analysing(99), true),
+        (&recording, &analysed, analysing(100), true),
+        (&with(TargetPhase::Pending, None), &recording, analysing(100), true),
     ] {
-        assert_eq!(is_worth_writing(old, new, last_write, at(100)), worth, "{old:?} {new:?}");
+        assert_eq!(is_worth_writing(old, new, writes, at(100)), worth, "{old:?} {new:?}");
     }
 }
