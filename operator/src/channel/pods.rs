@@ -3,7 +3,7 @@
 use super::registry::{PodUid, Registry};
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::{
-    api::core::v1::{Pod, PodSpec, PodStatus},
+    api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
@@ -42,12 +42,34 @@ fn trim(pod: &mut Pod) {
         name: metadata.name,
         namespace: metadata.namespace,
         uid: metadata.uid,
-        resource_version: metadata.resource_version,
+        labels: metadata.labels,
+        creation_timestamp: metadata.creation_timestamp,
         deletion_timestamp: metadata.deletion_timestamp,
+        resource_version: metadata.resource_version,
         ..ObjectMeta::default()
     };
-    pod.spec = None::<PodSpec>;
-    pod.status = pod.status.take().map(|status| PodStatus { phase: status.phase, ..PodStatus::default() });
+    pod.spec = pod.spec.take().map(|spec| PodSpec {
+        containers: spec
+            .containers
+            .into_iter()
+            .map(|container| Container { name: container.name, ..Container::default() })
+            .collect(),
+        ..PodSpec::default()
+    });
+    pod.status = pod.status.take().map(|status| PodStatus {
+        phase: status.phase,
+        conditions: status.conditions.map(|all| all.into_iter().filter(|one| one.type_ == "Ready").collect()),
+        container_statuses: status.container_statuses.map(|all| {
+            let trimmed = all.into_iter().map(|one| ContainerStatus {
+                name: one.name,
+                container_id: one.container_id,
+                state: one.state,
+                ..ContainerStatus::default()
+            });
+            trimmed.collect()
+        }),
+        ..PodStatus::default()
+    });
 }
 
 /// Whether the pod with this identity is alive.

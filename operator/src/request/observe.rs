@@ -19,13 +19,18 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
-use kube::{Api, api::ListParams, core::Selector};
+use kube::{
+    Api,
+    api::ListParams,
+    core::{Selector, SelectorExt},
+    runtime::reflector::ObjectRef,
+};
 use pitwall_crds::{TargetPhase, WorkloadKind, names};
 use pitwall_protocol::{ContainerRef, RequestUid, SessionReport};
 use std::collections::HashMap;
 
 /// How many of a target's pods are looked at.
-const MAX_PODS: u32 = 500;
+const MAX_PODS: usize = 500;
 
 /// What is the case for one request.
 #[derive(Clone, Debug, Default)]
@@ -182,7 +187,18 @@ async fn candidates(ctx: &Context, request: &ValidRequest) -> Result<Candidates,
     if selector.selects_all() {
         return Ok(Candidates::Pods(Vec::new()));
     }
-    let params = ListParams::default().labels_from(&selector).limit(MAX_PODS);
+    let injected = ctx.pods.state().into_iter().filter(|pod| {
+        let metadata = &pod.metadata;
+        metadata.namespace.as_deref() == Some(namespace)
+            && metadata.labels.as_ref().is_some_and(|labels| selector.matches(labels))
+    });
+    let injected: Vec<_> = injected.take(MAX_PODS).map(|pod| facts(ctx, request, &pod)).collect();
+    if !injected.is_empty() {
+        return Ok(Candidates::Pods(injected));
+    }
+    // None that could be recorded: why not is in those that the watch leaves out.
+    let params =
+        ListParams::default().labels_from(&selector).limit(u32::try_from(MAX_PODS).unwrap_or(u32::MAX));
     let pods = pod_api.list(&params).await?;
     Ok(Candidates::Pods(pods.items.iter().map(|pod| facts(ctx, request, pod)).collect()))
 }
@@ -197,6 +213,10 @@ async fn one_pod(
     api: &Api<Pod>,
     name: &str,
 ) -> Result<Candidates, kube::Error> {
+    let injected = ctx.pods.get(&ObjectRef::new(name).within(&request.namespace));
+    if let Some(pod) = injected {
+        return Ok(Candidates::Pods(vec![facts(ctx, request, &pod)]));
+    }
     let found = api.get_opt(name).await?;
     Ok(found.map_or(Candidates::Missing, |pod| Candidates::Pods(vec![facts(ctx, request, &pod)])))
 }
