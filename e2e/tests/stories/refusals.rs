@@ -88,14 +88,18 @@ fn several_node_containers_must_be_told_apart() {
 }
 
 #[test]
-fn a_target_without_a_ready_pod_ends_at_its_deadline() {
+fn a_target_whose_pods_do_not_start_ends_at_its_deadline() {
     let story = Story::new("unready");
     let mut manifest = App::busy().manifest();
-    manifest["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] =
-        json!({ "tcpSocket": { "port": 4 }, "periodSeconds": 1 });
+    manifest["spec"]["template"]["spec"]["containers"][0]["image"] = json!("pitwall.local/none:1");
     story.apply(&manifest);
+    eventually(
+        Duration::from_secs(20),
+        || "no pod came".to_owned(),
+        || story.pods("app=busy").into_iter().next(),
+    );
     let fields = json!({ "duration": "1s", "activeDeadline": "15s" });
     let object = Request::cpu(&story, "r", "busy", fields).finish(Duration::from_secs(40));
-    assert!(!reason_of(&object).is_empty(), "{}", object["status"]);
-    assert!(message_of(&object).contains("ready"), "{}", message_of(&object));
+    assert_eq!(reason_of(&object), "NoPodReady", "{}", object["status"]);
+    assert!(message_of(&object).len() > 30, "{}", message_of(&object));
 }

@@ -187,6 +187,7 @@ pub fn reason_of(reason: FailureReason) -> Reason {
         FailureReason::Busy => Reason::TargetBusy,
         FailureReason::SidecarRestarted => Reason::SidecarRestarted,
         FailureReason::SpoolFailed => Reason::SpoolFailed,
+        FailureReason::StoreFull => Reason::StoreFull,
         FailureReason::UploadFailed => Reason::UploadFailed,
         FailureReason::DeadlineExceeded => Reason::DeadlineExceeded,
         FailureReason::Unsupported => Reason::UnsupportedBySidecar,

@@ -38,6 +38,8 @@ pub enum FailureReason {
     SidecarRestarted,
     /// The spool is full or can't be written.
     SpoolFailed,
+    /// The store has no space left.
+    StoreFull,
     /// The store refused the upload, or couldn't be reached in time.
     UploadFailed,
     /// The deadline came before the artifact was stored.

@@ -14,6 +14,8 @@ use pitwall_protocol::{Failure, FailureReason, ProcessId};
 const LONGEST_MESSAGE: usize = 1024;
 /// A process younger than this may still be about to install its handler.
 const YOUNG_SECONDS: u64 = 30;
+/// A process younger than this may block the signal only until its handler is there.
+const BEGINNING_SECONDS: u64 = 5;
 
 /// All that is known of a process before it is signalled.
 #[derive(Clone, Debug)]
@@ -126,7 +128,9 @@ fn catches_the_signal(one: &Sighting) -> Result<(), Failure> {
         "pid {pid} has no handler for SIGUSR1 (SigCgt {:x}, SigBlk {:x})",
         status.caught.0, status.blocked.0
     );
-    if status.blocked.has_usr1() {
+    // Node blocks the signal for its first moments too.
+    let beginning = one.age_seconds.is_some_and(|age| age < BEGINNING_SECONDS) && !says_disabled(one);
+    if status.blocked.has_usr1() && !beginning {
         return Err(failure(
             FailureReason::InspectorDisabled,
             format!(
@@ -148,6 +152,14 @@ fn catches_the_signal(one: &Sighting) -> Result<(), Failure> {
              own, and the signal would kill it now. Restart the app, without that handler"
         ),
     ))
+}
+
+/// Whether the options that block the signal for good are in plain sight.
+fn says_disabled(one: &Sighting) -> bool {
+    let disables =
+        |option: &str| ["--disable-sigusr1", "--permission", "--experimental-permission"].contains(&option);
+    let in_environment = one.sight.node_options.as_deref().unwrap_or_default().split_whitespace();
+    one.facts.command.iter().map(String::as_str).chain(in_environment).any(disables)
 }
 
 fn opens_on_loopback(one: &Sighting, plan: &InspectorPlan) -> Result<(), Failure> {
@@ -267,7 +279,7 @@ pub(crate) mod tests {
     fn each_proof_fails_with_its_own_reason_and_says_what_was_seen() {
         type Spoil = fn(&mut Sighting);
         use FailureReason as R;
-        let rows: [(Spoil, R, &str); 15] = [
+        let rows: [(Spoil, R, &str); 17] = [
             (|one| one.sight.executable = Ok("/usr/bin/python3".into()), R::NotNode, "/usr/bin/python3"),
             (
                 |one| one.sight.executable = Err("Permission denied".into()),
@@ -289,6 +301,25 @@ pub(crate) mod tests {
                 |one| {
                     (one.facts.status.caught, one.facts.status.blocked) =
                         (SignalSet(0x4402), SignalSet(0x200));
+                },
+                R::InspectorDisabled,
+                "--disable-sigusr1",
+            ),
+            (
+                |one| {
+                    (one.facts.status.caught, one.facts.status.blocked) =
+                        (SignalSet(0x4402), SignalSet(0x200));
+                    one.age_seconds = Some(0);
+                },
+                R::NotReady,
+                "SigBlk 200",
+            ),
+            (
+                |one| {
+                    (one.facts.status.caught, one.facts.status.blocked) =
+                        (SignalSet(0x4402), SignalSet(0x200));
+                    one.age_seconds = Some(0);
+                    one.sight.node_options = Some("--disable-sigusr1".into());
                 },
                 R::InspectorDisabled,
                 "--disable-sigusr1",

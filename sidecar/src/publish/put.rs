@@ -88,7 +88,7 @@ fn judge(status: StatusCode, etag: Option<String>, text: &str, part: &Put) -> Re
         }
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(PutError::Transient(said())),
         // Full, for good as far as one session goes.
-        StatusCode::INSUFFICIENT_STORAGE => Err(PutError::Refused(said())),
+        StatusCode::INSUFFICIENT_STORAGE => Err(PutError::Full(said())),
         status if status.is_server_error() => Err(PutError::Transient(said())),
         _ => Err(PutError::Refused(said())),
     }
@@ -241,7 +241,7 @@ mod tests {
             (400, "refused"),
             (413, "refused"),
             (301, "refused"),
-            (507, "refused"),
+            (507, "full"),
             (429, "transient"),
             (500, "transient"),
             (503, "transient"),
@@ -250,6 +250,7 @@ mod tests {
             let (kind, text) = match answer.unwrap_err() {
                 PutError::Grant(text) => ("grant", text),
                 PutError::Refused(text) => ("refused", text),
+                PutError::Full(text) => ("full", text),
                 PutError::Transient(text) => ("transient", text),
             };
             assert_eq!(kind, expected, "{status}");

@@ -49,6 +49,8 @@ pub enum PutError {
     Grant(String),
     /// The store refused for good.
     Refused(String),
+    /// The store has no room.
+    Full(String),
     /// The network, or a store that is ill: try again.
     Transient(String),
 }
@@ -241,7 +243,7 @@ impl Upload {
                 self.pause_until = Some(now + pause.mul_f64(jitter.clamp(0.0, 1.0)));
                 match &error {
                     PutError::Grant(_) => self.grant = None,
-                    PutError::Refused(_) => {
+                    PutError::Refused(_) | PutError::Full(_) => {
                         self.grant = None;
                         self.uploads = MOST_UPLOADS;
                     }
@@ -262,7 +264,10 @@ impl Upload {
     /// What went wrong last, if it hasn't gone well since.
     pub fn trouble(&self) -> Option<&str> {
         self.last_error.as_ref().map(|error| match error {
-            PutError::Grant(text) | PutError::Refused(text) | PutError::Transient(text) => text.as_str(),
+            PutError::Grant(text)
+            | PutError::Refused(text)
+            | PutError::Full(text)
+            | PutError::Transient(text) => text.as_str(),
         })
     }
 
@@ -270,6 +275,12 @@ impl Upload {
         let (what, seen) = match &self.last_error {
             Some(PutError::Grant(text)) => ("refused every URL that the operator signed", text.as_str()),
             Some(PutError::Refused(text)) => ("refused the upload", text.as_str()),
+            Some(PutError::Full(text)) => {
+                return failure(
+                    FailureReason::StoreFull,
+                    format!("uploaded {} bytes, and the store has no room: {text}", self.spooled.bytes),
+                );
+            }
             Some(PutError::Transient(text)) => ("couldn't be reached", text.as_str()),
             None => ("took no part before the operator's URLs ended", "no error"),
         };
