@@ -34,7 +34,7 @@ fn with_a_wrong_key() {
     ];
     run(&mut kubectl(&[&secret[..], &literals].concat()));
     let values = with_values(&["store.s3.existingSecret=s3-wrong"]);
-    is_refused(&story, "StoreRefused", "bucket");
+    is_refused(&story, "StoreRefused", "credentials");
     drop(values);
     run(&mut kubectl(&["-n", operator_namespace(), "delete", "secret", "s3-wrong"]));
 }
