@@ -24,6 +24,8 @@ pub(crate) struct Recorded {
     pub(crate) began: Timestamp,
     /// When `Profiler.stop` was sent.
     pub(crate) ended: Timestamp,
+    /// When all parts were at the store.
+    published: Timestamp,
     attach_us: f64,
     start_us: f64,
     stop_us: f64,
@@ -121,6 +123,7 @@ pub(crate) async fn record(
                 answered,
                 began: at("recording")?,
                 ended: at("stopping the profiler")?,
+                published: at("published")?,
                 attach_us: micros("recording", "attach_us")?,
                 start_us: micros("recording", "start_us")?,
                 stop_us: micros("uploading", "stop_us")?,
@@ -157,6 +160,11 @@ pub(crate) async fn warm_pod(table: &mut Table) -> anyhow::Result<()> {
     table.percentile("SIGUSR1 to attached", 99, "", &attached);
     table.percentile("the window's end to Finished, without `Profiler.stop` itself", 50, "500 ms", &complete);
     table.percentile("the window's end to Finished, without `Profiler.stop` itself", 99, "500 ms", &complete);
+    let slowest = all.iter().max_by(|a, b| a.until_complete().total_cmp(&b.until_complete()));
+    if let Some(one) = slowest {
+        let (upload, operator) = (ms(one.ended, one.published), ms(one.published, one.answered));
+        eprintln!("the slowest: {upload:.1} ms to published, {operator:.1} ms to Finished");
+    }
     let stops: Vec<_> = all.iter().map(|one| one.stop_us / 1e3).collect();
     table.percentile("`Profiler.stop` itself", 50, "", &stops);
     table.line("status writes a profile", "4", format!("{:.2}", writes / 50.0), "50 recordings");

@@ -10,12 +10,21 @@ use table::Table;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider().install_default().ok();
+    // One part by its name, or all.
+    let only = std::env::args().nth(1);
+    let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
     let mut table = Table::default();
-    footprint::images(&mut table)?;
-    footprint::idle(&mut table)?;
-    latency::warm_pod(&mut table).await?;
-    latency::big_app(&mut table).await?;
-    throughput::while_recorded(&mut table).await?;
+    if wanted("footprint") {
+        footprint::images(&mut table)?;
+        footprint::idle(&mut table)?;
+    }
+    if wanted("latency") {
+        latency::warm_pod(&mut table).await?;
+        latency::big_app(&mut table).await?;
+    }
+    if wanted("throughput") {
+        throughput::while_recorded(&mut table).await?;
+    }
     table.print();
     Ok(())
 }
