@@ -91,6 +91,10 @@ impl Journal {
         let mut records = vec![];
         for entry in std::fs::read_dir(&self.dir)? {
             let path = entry?.path();
+            // Other files are others'.
+            if path.extension().is_none_or(|extension| extension != "json" && extension != "draft") {
+                continue;
+            }
             let read = std::fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
             match read {
                 Ok(record) => records.push(record),

@@ -13,7 +13,7 @@ use crate::session::{Begun, Event, Session};
 use crate::settings::{Identity, Settings};
 use crate::trust::StoreTrust;
 use anyhow::Context;
-use pitwall_protocol::{Failure, Look, SessionPhase, SessionReport, SidecarMessage};
+use pitwall_protocol::{Failure, Look, OperatorMessage, SessionPhase, SessionReport, SidecarMessage};
 use std::collections::HashMap;
 use std::mem::discriminant;
 use std::sync::Arc;
@@ -120,6 +120,9 @@ impl Worker {
                 for key in self.registry.keys() {
                     self.tell(&key, Event::Connected);
                 }
+            }
+            Inbound::Message(OperatorMessage::Welcome(welcome)) => {
+                self.ground.store.set_private_ca(welcome.store_ca);
             }
             Inbound::Message(message) => {
                 for order in self.registry.handle(message) {

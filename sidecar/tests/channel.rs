@@ -6,6 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pitwall_protocol::{CloseCode, OperatorMessage, SessionPhase, VERSION, Welcome};
 use pod::{PATIENCE, Pod};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -101,6 +102,25 @@ async fn a_certificate_of_another_authority_is_not_trusted() {
     let refused = tokio::time::timeout(Duration::from_secs(3), pod.operator.accept()).await;
     assert!(refused.is_err(), "it never says hello");
     assert!(pod.log().contains("TLS"), "{}", pod.log());
+}
+
+#[tokio::test]
+async fn an_authority_that_was_announced_is_trusted_by_the_next_worker_too() {
+    let mut pod = Pod::new().await;
+    pod.start_worker();
+    let (mut channel, _) = pod.operator.welcome().await;
+    let next = Arc::new(pod::authority::Authority::new());
+    let welcome = Welcome { version: VERSION, epoch: 1, ca: Some(next.ca.clone()), store_ca: None };
+    channel.say(&OperatorMessage::Welcome(welcome)).await;
+    pod.look(&mut channel).await;
+    pod.operator.changes_to(next);
+    drop(channel);
+    let (channel, _) = pod.operator.welcome().await;
+    pod.kill_worker().await;
+    drop(channel);
+    pod.start_worker();
+    let (mut channel, _) = pod.operator.welcome().await;
+    pod.look(&mut channel).await;
 }
 
 #[tokio::test]

@@ -13,7 +13,10 @@ use pitwall_protocol::{
     VERSION, Welcome, decode, encode,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async_with_config,
     tungstenite::{
@@ -44,9 +47,9 @@ pub struct Acceptor {
     /// The injected pods.
     pub pods: Pods,
     /// The leader's term, or `None` while another replica leads.
-    pub epoch: tokio::sync::watch::Receiver<Option<u64>>,
+    pub epoch: watch::Receiver<Option<u64>>,
     /// The CA bundle for the sidecars' next dial.
-    pub ca: tokio::sync::watch::Receiver<String>,
+    pub ca: watch::Receiver<String>,
     /// Where artifacts go; its private CA is told to each sidecar.
     pub store: Store,
 }
@@ -77,13 +80,14 @@ impl Acceptor {
         let mut token = None;
         let handshake = accept_hdr_async_with_config(stream, read_head(&mut token), Some(config));
         let Ok(Ok(mut socket)) = timeout(HELLO_PATIENCE, handshake).await else { return };
-        let registration = match timeout(HELLO_PATIENCE, self.greet(&mut socket, token)).await {
+        let mut ca = self.ca.clone();
+        let registration = match timeout(HELLO_PATIENCE, self.greet(&mut socket, token, &mut ca)).await {
             Ok(Ok(registration)) => registration,
             Ok(Err(refusal)) => return close(&mut socket, refusal).await,
             Err(_) => return,
         };
         let mut registration = registration;
-        let refusal = self.converse(&mut socket, &mut registration, shutdown).await;
+        let refusal = self.converse(&mut socket, &mut registration, ca, shutdown).await;
         self.registry.disconnect(&registration);
         if let Some(refusal) = refusal {
             close(&mut socket, refusal).await;
@@ -95,6 +99,7 @@ impl Acceptor {
         &self,
         socket: &mut WebSocketStream<S>,
         token: Option<String>,
+        ca: &mut watch::Receiver<String>,
     ) -> Result<Registration, Refusal>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -131,23 +136,24 @@ impl Acceptor {
         if hello.pod != pod {
             return Err(unauthenticated("the hello names another pod than the token".into()));
         }
-        let welcome = Welcome {
-            version: hello.version.min(VERSION),
-            epoch,
-            ca: Some(self.ca.borrow().clone()),
-            store_ca: self.store.ca(),
-        };
-        send(socket, &OperatorMessage::Welcome(welcome))
+        let version = hello.version.min(VERSION);
+        send(socket, &self.welcome(version, epoch, ca))
             .await
             .map_err(|()| Refusal(CloseCode::Malformed, "the welcome could not be sent".into()))?;
         tracing::debug!(pod = pod.name, namespace = pod.namespace, "a sidecar connected");
         Ok(self.registry.connect(pod, hello))
     }
 
+    fn welcome(&self, version: u16, epoch: u64, ca: &mut watch::Receiver<String>) -> OperatorMessage {
+        let ca = Some(ca.borrow_and_update().clone());
+        OperatorMessage::Welcome(Welcome { version, epoch, ca, store_ca: self.store.ca() })
+    }
+
     async fn converse<S>(
         &self,
         socket: &mut WebSocketStream<S>,
         registration: &mut Registration,
+        mut ca: watch::Receiver<String>,
         shutdown: CancellationToken,
     ) -> Option<Refusal>
     where
@@ -184,6 +190,11 @@ impl Acceptor {
                         Err(DecodeError::UnknownMessage(kind)) => tracing::debug!(kind, "skipped an unknown message"),
                         Err(error) => return Some(Refusal(CloseCode::Malformed, error.to_string())),
                     }
+                }
+                // Before the operator's next certificate descends from it.
+                Ok(()) = ca.changed() => {
+                    let welcome = self.welcome(VERSION, greeted_in.unwrap_or_default(), &mut ca);
+                    send(socket, &welcome).await.ok()?;
                 }
                 () = async { let _ = term.wait_for(|term| *term != greeted_in).await; } => {
                     return Some(Refusal(CloseCode::NotLeader, "this replica no longer leads".into()));

@@ -1,10 +1,12 @@
 //! The sidecar's side of the control channel: one WebSocket over TLS to the operator that leads, kept open.
 
+mod announced;
 mod backoff;
 mod dial;
 
 use crate::clock;
 use crate::settings::Settings;
+use announced::Announced;
 use backoff::{Backoff, Ending};
 use dial::{Socket, dial};
 use futures_util::{SinkExt, StreamExt};
@@ -48,7 +50,7 @@ pub struct Channel {
     inbound: mpsc::Sender<Inbound>,
     outbound: mpsc::Receiver<SidecarMessage>,
     /// The CA that the operator has announced.
-    next_ca: Option<String>,
+    announced: Announced,
     /// The highest leader that was obeyed.
     epoch: u64,
 }
@@ -73,7 +75,8 @@ impl Channel {
         inbound: mpsc::Sender<Inbound>,
         outbound: mpsc::Receiver<SidecarMessage>,
     ) -> Self {
-        Self { settings, sessions, inbound, outbound, next_ca: None, epoch: 0 }
+        let announced = Announced::load(&settings.journal_dir);
+        Self { settings, sessions, inbound, outbound, announced, epoch: 0 }
     }
 
     /// Keeps the channel open until the worker is gone.
@@ -104,7 +107,7 @@ impl Channel {
 
     async fn converse(&mut self) -> Ended {
         let mut cas = vec![self.settings.ca.as_str()];
-        cas.extend(self.next_ca.as_deref());
+        cas.extend(self.announced.pem());
         let mut socket = match dial(&self.settings.operator, &self.settings.token_file, &cas).await {
             Ok(socket) => socket,
             Err(why) => return Ended::failed(why),
@@ -139,9 +142,7 @@ impl Channel {
             return Ended { how: Ending::NotLeader, why };
         }
         self.epoch = welcome.epoch;
-        if welcome.ca.is_some() {
-            self.next_ca.clone_from(&welcome.ca);
-        }
+        self.announced.hear(welcome.ca.as_deref());
         let since = clock::now();
         tracing::info!(operator = %self.settings.operator, epoch = self.epoch, "the channel is up");
         if self.inbound.send(Inbound::Connected { welcome, told }).await.is_err() {
@@ -165,9 +166,15 @@ impl Channel {
                     // Whatever comes, the operator lives.
                     pong_until = None;
                     match receive(socket, frame).await {
-                        Ok(Some(message)) => if self.inbound.send(Inbound::Message(message)).await.is_err() {
-                            return Ended::failed("the worker ended");
-                        },
+                        Ok(Some(message)) => {
+                            // A second welcome says that a CA has changed.
+                            if let OperatorMessage::Welcome(welcome) = &message {
+                                self.announced.hear(welcome.ca.as_deref());
+                            }
+                            if self.inbound.send(Inbound::Message(message)).await.is_err() {
+                                return Ended::failed("the worker ended");
+                            }
+                        }
                         Ok(None) => {}
                         Err(ended) => return ended,
                     }

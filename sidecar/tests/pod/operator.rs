@@ -36,6 +36,11 @@ impl Operator {
         self.listener = None;
     }
 
+    /// From now on its certificate descends from another authority.
+    pub(crate) fn changes_to(&mut self, authority: Arc<Authority>) {
+        self.authority = authority;
+    }
+
     pub(crate) async fn comes_back(&mut self) {
         self.listener = Some(TcpListener::bind(self.address).await.expect("the port is still free"));
     }
