@@ -1,11 +1,11 @@
 // Asks TARGET (http://host:port/path) for one answer after another on CONNECTIONS connections, and prints
-// {"sent","answered","failed"} each second.
+// {"sent","answered","failed"} each second. SPREAD=1: a new connection for each, so that a Service's pods all get some.
 'use strict';
 const http = require('node:http');
 
 const target = new URL(process.env.TARGET);
 const connections = Number(process.env.CONNECTIONS || 2);
-const agent = new http.Agent({ keepAlive: true, maxSockets: connections });
+const agent = new http.Agent({ keepAlive: !process.env.SPREAD, maxSockets: connections });
 const counts = { sent: 0, answered: 0, failed: 0 };
 
 function ask() {
