@@ -125,7 +125,9 @@ impl<'profile> CpuWords<'profile> {
             let percent = downwards(self.analysis.idle_percent());
             return vec![Finding {
                 kind: FindingKind::Idle,
-                message: format!("The process was idle {percent} % of the time: nothing is hot"),
+                message: format!(
+                    "The process was idle {percent} % of the time: nothing is hot. Record it under load, or another pod"
+                ),
                 function: None,
                 location: None,
                 url: None,
@@ -288,7 +290,10 @@ mod tests {
     fn nothing_is_hot_in_an_idle_process() {
         let (line, messages) = said(20, 981, 0, 0);
         assert_eq!(line.as_deref(), Some("idle 98%"));
-        assert_eq!(messages, ["The process was idle 98 % of the time: nothing is hot"]);
+        assert_eq!(
+            messages,
+            ["The process was idle 98 % of the time: nothing is hot. Record it under load, or another pod"]
+        );
         assert_eq!(said(1, 1000, 0, 0).0.as_deref(), Some("idle 99%"), "not all");
         assert_eq!(said(0, 1000, 0, 0).0.as_deref(), Some("idle 100%"));
         assert_eq!(said(60, 940, 0, 0).0.as_deref(), Some("f f.js:3 100%"));
