@@ -40,6 +40,9 @@ pub(crate) enum Command {
     /// Record a CPU profile, print what is hot, and download it
     #[command(after_help = format!("{EXAMPLE}\n\n{EXIT_CODES}"))]
     Cpu(CpuArgs),
+    /// Record a CPU profile of a process on this machine, without a cluster
+    #[command(after_help = "Example: kubectl pitwall local --command server.js --duration 10s")]
+    Local(LocalArgs),
     /// Follow a request to its end, as `cpu` does for the one it makes
     #[command(after_help = EXIT_CODES)]
     Follow(FollowArgs),
@@ -100,6 +103,39 @@ pub(crate) struct CpuArgs {
     pub dry_run: bool,
     #[command(flatten)]
     pub result: ResultArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("which").required(true).args(["pid", "command"])))]
+pub(crate) struct LocalArgs {
+    /// Pid of the Node.js process
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// Record the only Node.js process whose command line holds this
+    #[arg(long, value_name = "TEXT")]
+    pub command: Option<String>,
+    /// How long to record, from 1s to 10m; Ctrl-C ends it sooner, and keeps what was recorded
+    #[arg(short, long, default_value = "30s", value_parser = between("1s", "10m"))]
+    pub duration: Duration,
+    /// Time between samples, from 100us to 100ms
+    #[arg(long, value_name = "DURATION", default_value = "1ms", value_parser = between("100us", "100ms"))]
+    pub sampling_interval: Duration,
+    /// Folder to save the profile in
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+    /// How to print the result on stdout; progress goes to stderr
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: OutputFormat,
+}
+
+/// A duration within bounds that here no API server checks.
+fn between(least: &'static str, most: &'static str) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+    move |text| {
+        let bound = |text: &str| text.parse::<Duration>().map(pitwall_crds::Duration::as_std).ok();
+        let duration: Duration = text.parse().map_err(|error| format!("{error}"))?;
+        let within = Some(duration.as_std()) >= bound(least) && Some(duration.as_std()) <= bound(most);
+        if within { Ok(duration) } else { Err(format!("it must be from {least} to {most}")) }
+    }
 }
 
 /// What is done with the result of a recording.

@@ -13,6 +13,7 @@ mod exit;
 mod follow;
 mod interrupt;
 mod kubeconfig;
+mod local;
 mod outcome;
 mod proxy;
 mod read;

@@ -33,6 +33,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let Cli { cluster, command } = cli;
     match command {
         Command::Cpu(args) => record::cpu(&cluster, &args).await,
+        Command::Local(args) => crate::local::run(&args).await,
         Command::Follow(args) => record::follow_request(&cluster, &args).await,
         Command::Download(args) => download::download(&cluster, &args).await,
         Command::Findings(args) => show::findings(&cluster, &args).await,

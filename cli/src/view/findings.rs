@@ -99,7 +99,8 @@ struct Row<'a> {
     total: Option<i32>,
 }
 
-fn tables(text: &mut String, findings: &[Finding], paint: Paint) {
+/// Functions as a table, and other findings in their own words.
+pub(crate) fn tables(text: &mut String, findings: &[Finding], paint: Paint) {
     let mut artifacts: Vec<Option<&str>> = Vec::new();
     for finding in findings.iter().filter(|finding| is_row(finding)) {
         if !artifacts.contains(&finding.artifact.as_deref()) {

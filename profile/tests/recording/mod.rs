@@ -1,18 +1,8 @@
 //! Profiles of real Node processes.
 
+use pitwall_test_node::binary;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// The Node binary of a version that `sidecar/tests/node-binaries` installs.
-fn binary(version: &str) -> PathBuf {
-    let cache = std::env::var_os("PITWALL_CACHE").map_or_else(
-        || Path::new(&std::env::var_os("HOME").expect("HOME")).join(".cache/pitwall"),
-        PathBuf::from,
-    );
-    let path = cache.join("node").join(version).join("bin/node");
-    assert!(path.exists(), "{} is missing: run sidecar/tests/node-binaries", path.display());
-    path
-}
 
 fn app(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(name)

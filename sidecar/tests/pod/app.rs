@@ -4,6 +4,7 @@ use super::PATIENCE;
 use super::container::Container;
 use pitwall_protocol::ProcessId;
 use pitwall_sidecar::discover::procfs::ProcRoot;
+pub(crate) use pitwall_test_node::binary as node;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
@@ -18,17 +19,6 @@ pub(crate) struct App {
     stdout: Lines<BufReader<ChildStdout>>,
     /// Where it serves.
     pub(crate) port: u16,
-}
-
-/// The binary of a version that `tests/node-binaries` installs.
-pub(crate) fn node(version: &str) -> PathBuf {
-    let cache = std::env::var_os("PITWALL_CACHE").map_or_else(
-        || Path::new(&std::env::var_os("HOME").expect("HOME")).join(".cache/pitwall"),
-        PathBuf::from,
-    );
-    let path = cache.join("node").join(version).join("bin/node");
-    assert!(path.exists(), "{} is missing: run sidecar/tests/node-binaries", path.display());
-    path
 }
 
 /// Where the tests' programs are.

@@ -1,7 +1,8 @@
 //! Real Node processes to attach to.
 
+use pitwall_test_node::binary;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -23,17 +24,6 @@ pub(crate) struct Node {
     stdin: ChildStdin,
     stdout: mpsc::UnboundedReceiver<String>,
     stderr: mpsc::UnboundedReceiver<String>,
-}
-
-/// The binary of a version that `sidecar/tests/node-binaries` installs.
-fn binary(version: &str) -> PathBuf {
-    let cache = std::env::var_os("PITWALL_CACHE").map_or_else(
-        || Path::new(&std::env::var_os("HOME").expect("HOME")).join(".cache/pitwall"),
-        PathBuf::from,
-    );
-    let path = cache.join("node").join(version).join("bin/node");
-    assert!(path.exists(), "{} is missing: run sidecar/tests/node-binaries", path.display());
-    path
 }
 
 impl Node {
