@@ -1,44 +1,39 @@
 //! `kubectl pitwall local`, on real Node.js processes of this machine.
 #![cfg(target_os = "linux")]
 
+use pitwall_sidecar::discover::procfs::ProcRoot;
 use pitwall_test_node::binary;
 use serde_json::Value;
 use std::{
-    net::TcpListener,
+    io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
-/// The port is free a moment later too, as far as one can tell.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port()
-}
-
 /// A busy Node.js process, killed when dropped.
 struct Node {
     child: Child,
-    port: u16,
 }
 
 impl Node {
     fn busy(version: &str, mark: &str) -> Self {
-        let port = free_port();
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/apps/busy.js");
         let child = Command::new(binary(version))
-            .arg(format!("--inspect-port={port}"))
+            .arg("--inspect-port=0")
             .arg(program)
             .arg(mark)
             .stderr(Stdio::null())
             .spawn()
             .expect("Node starts");
-        // Before its handler is there, the signal would kill it; that is refused, and here waited for.
-        std::thread::sleep(Duration::from_secs(1));
-        Self { child, port }
+        Self { child }
     }
 
+    /// The program listens on nothing else.
     fn inspector_is_open(&self) -> bool {
-        std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        let (proc, pid) = (ProcRoot::default(), self.child.id());
+        let listening: Vec<u64> = proc.listeners(pid).expect("it runs").iter().map(|one| one.inode).collect();
+        !proc.held_by(pid, &listening).expect("it runs").is_empty()
     }
 }
 
@@ -89,8 +84,13 @@ fn ctrl_c_keeps_what_was_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().to_str().unwrap();
     let mut recording = local(&["--command", "interrupted", "--duration", "60s", "--dir", dir, "-o", "json"]);
-    let recording = recording.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_secs(4));
+    let mut recording = recording.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(recording.stderr.take().unwrap()).lines();
+    let mut before = Vec::new();
+    while !before.last().is_some_and(|line: &String| line.starts_with("recording")) {
+        before.push(told.next().unwrap_or_else(|| panic!("it ended: {before:?}")).unwrap());
+    }
+    std::thread::sleep(Duration::from_secs(2));
     let pid = nix::unistd::Pid::from_raw(recording.id().try_into().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
     let document = document(&recording.wait_with_output().unwrap());

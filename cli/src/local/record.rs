@@ -16,12 +16,12 @@ use crate::{
 };
 use pitwall_inspector::{Command, Event, Incoming};
 use pitwall_profile::{Report, analyse_artifact};
-use pitwall_protocol::ProcessId;
+use pitwall_protocol::{Failure as Unproved, FailureReason, ProcessId};
 use pitwall_sidecar::{
     attach::{
         close::{Closure, close, close_late},
         eyes::Eyes,
-        ladder,
+        ladder::{self, Proved},
         link::{CallError, Link, ending},
         open::{OpenError, Opened, open},
     },
@@ -39,6 +39,9 @@ use std::{
     time::Duration,
 };
 
+/// How long a process may take to become ready for the signal, and how often it is looked at.
+const READY_PATIENCE: Duration = Duration::from_secs(10);
+const READY_PAUSE: Duration = Duration::from_millis(200);
 /// How long the port may take to open after the signal.
 const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a port that didn't open is watched for further, to be closed.
@@ -60,8 +63,7 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
     let mut screen = Screen::on_stderr();
     let mut interrupts = Interrupts::listen();
     screen.show(&Line { stage: "attaching", bar: None, text: format!("pid {}", process.pid) });
-    let sighting = Eyes::Same.look_at(&proc, process).await.map_err(|why| failed(why.message))?;
-    let proved = ladder::climb(&sighting).map_err(|why| failed(why.message))?;
+    let proved = prove(&proc, process, &screen).await.map_err(|why| failed(why.message))?;
     let window = args.duration.as_std();
     let opened =
         open(&Eyes::Same, &proc, process, &proved, ATTACH_PATIENCE, window + SWITCH_MARGIN, |_| {}).await;
@@ -94,6 +96,20 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
         .map_err(|error| failed(format!("{} is recorded, and can't be analysed: {error}", path.display())))?;
     show(args.output, process, &node_version, &report, &path);
     Ok(Exit::Done)
+}
+
+/// All that must hold before the signal; a process that has only just started is waited for.
+async fn prove(proc: &ProcRoot, process: ProcessId, screen: &Screen) -> Result<Proved, Unproved> {
+    let begun = screen.now();
+    loop {
+        let proved = ladder::climb(&Eyes::Same.look_at(proc, process).await?);
+        match proved {
+            Err(why) if why.reason == FailureReason::NotReady && screen.now() < begun + READY_PATIENCE => {
+                tokio::time::sleep(READY_PAUSE).await;
+            }
+            settled => return settled,
+        }
+    }
 }
 
 /// The inspector opens on the loopback of the process' own network.
