@@ -40,7 +40,7 @@ use std::{
 };
 
 /// How long a process may take to become ready for the signal, and how often it is looked at.
-const READY_PATIENCE: Duration = Duration::from_secs(10);
+const READY_PATIENCE: Duration = Duration::from_secs(30);
 const READY_PAUSE: Duration = Duration::from_millis(200);
 /// How long the port may take to open after the signal.
 const ATTACH_PATIENCE: Duration = Duration::from_secs(10);

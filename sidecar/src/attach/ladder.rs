@@ -14,8 +14,6 @@ use pitwall_protocol::{Failure, FailureReason, ProcessId};
 const LONGEST_MESSAGE: usize = 1024;
 /// A process younger than this may still be about to install its handler.
 const YOUNG_SECONDS: u64 = 30;
-/// A process younger than this may block the signal only until its handler is there.
-const BEGINNING_SECONDS: u64 = 5;
 
 /// All that is known of a process before it is signalled.
 #[derive(Clone, Debug)]
@@ -128,9 +126,9 @@ fn catches_the_signal(one: &Sighting) -> Result<(), Failure> {
         "pid {pid} has no handler for SIGUSR1 (SigCgt {:x}, SigBlk {:x})",
         status.caught.0, status.blocked.0
     );
-    // Node blocks the signal for its first moments too.
-    let beginning = one.age_seconds.is_some_and(|age| age < BEGINNING_SECONDS) && !says_disabled(one);
-    if status.blocked.has_usr1() && !beginning {
+    let young = one.age_seconds.is_none_or(|age| age < YOUNG_SECONDS);
+    // Node blocks the signal in its first moments too, which on a busy machine are many seconds.
+    if status.blocked.has_usr1() && (!young || says_disabled(one)) {
         return Err(failure(
             FailureReason::InspectorDisabled,
             format!(
@@ -139,7 +137,7 @@ fn catches_the_signal(one: &Sighting) -> Result<(), Failure> {
             ),
         ));
     }
-    if one.age_seconds.is_none_or(|age| age < YOUNG_SECONDS) {
+    if young {
         return Err(failure(
             FailureReason::NotReady,
             format!("{seen}: it is still starting, and the signal would kill it. Try again in a second"),
