@@ -17,6 +17,25 @@ pub enum Command<'a> {
     /// `Profiler.stop`: its profile arrives as [`StreamChunk`](crate::Incoming::StreamChunk)s, the bytes of a
     /// `.cpuprofile`.
     ProfilerStop,
+    /// `HeapProfiler.enable`: needed before the heap profiler's other commands.
+    HeapProfilerEnable,
+    /// `HeapProfiler.startSampling`: samples allocations; costs the app next to nothing to start.
+    HeapProfilerStartSampling {
+        /// Bytes that are allocated between two samples, on average.
+        interval: u32,
+        /// Whether objects that a garbage collection has freed stay in the profile. Node 18 ignores it silently.
+        collected: bool,
+    },
+    /// `HeapProfiler.stopSampling`: forces a garbage collection. Its profile is streamed, the bytes of a
+    /// `.heapprofile`.
+    HeapProfilerStopSampling,
+    /// `HeapProfiler.takeHeapSnapshot` with progress: stops the app until it is done, and can't be cancelled. The
+    /// snapshot arrives as [`EventStream::SnapshotChunk`](crate::EventStream::SnapshotChunk)s, before the reply.
+    TakeHeapSnapshot,
+    /// `Debugger.enable`: half a millisecond a megabyte of heap.
+    DebuggerEnable,
+    /// `Debugger.disable`.
+    DebuggerDisable,
     /// `Runtime.evaluate` in the global scope, by value, silent, with the command-line API (so that `require`
     /// is there). The reply is read by [`Evaluated`](crate::Evaluated).
     Evaluate {
@@ -45,6 +64,12 @@ impl Command<'_> {
             Self::ProfilerSetSamplingInterval(_) => "Profiler.setSamplingInterval",
             Self::ProfilerStart => "Profiler.start",
             Self::ProfilerStop => "Profiler.stop",
+            Self::HeapProfilerEnable => "HeapProfiler.enable",
+            Self::HeapProfilerStartSampling { .. } => "HeapProfiler.startSampling",
+            Self::HeapProfilerStopSampling => "HeapProfiler.stopSampling",
+            Self::TakeHeapSnapshot => "HeapProfiler.takeHeapSnapshot",
+            Self::DebuggerEnable => "Debugger.enable",
+            Self::DebuggerDisable => "Debugger.disable",
             Self::Evaluate { .. } => "Runtime.evaluate",
             Self::NodeRuntimeEnable => "NodeRuntime.enable",
             Self::NotifyWhenWaitingForDisconnect { .. } => "NodeRuntime.notifyWhenWaitingForDisconnect",
@@ -54,22 +79,28 @@ impl Command<'_> {
     /// The only member of the result, when that is streamed instead of kept.
     pub(crate) fn streamed_member(&self) -> Option<&'static str> {
         match self {
-            Self::ProfilerStop => Some("profile"),
-            Self::ProfilerEnable
-            | Self::ProfilerSetSamplingInterval(_)
-            | Self::ProfilerStart
-            | Self::Evaluate { .. }
-            | Self::NodeRuntimeEnable
-            | Self::NotifyWhenWaitingForDisconnect { .. } => None,
+            Self::ProfilerStop | Self::HeapProfilerStopSampling => Some("profile"),
+            _ => None,
         }
     }
 
     /// The message that asks for it.
     pub(crate) fn to_json(self, id: CommandId) -> String {
         let params = match self {
-            Self::ProfilerEnable | Self::ProfilerStart | Self::ProfilerStop | Self::NodeRuntimeEnable => {
-                json!({})
-            }
+            Self::ProfilerEnable
+            | Self::ProfilerStart
+            | Self::ProfilerStop
+            | Self::HeapProfilerEnable
+            | Self::HeapProfilerStopSampling
+            | Self::DebuggerEnable
+            | Self::DebuggerDisable
+            | Self::NodeRuntimeEnable => json!({}),
+            Self::HeapProfilerStartSampling { interval, collected } => json!({
+                "samplingInterval": at_most_i32(interval.into()),
+                "includeObjectsCollectedByMajorGC": collected,
+                "includeObjectsCollectedByMinorGC": collected,
+            }),
+            Self::TakeHeapSnapshot => json!({ "reportProgress": true }),
             Self::ProfilerSetSamplingInterval(interval) => {
                 json!({ "interval": at_most_i32(interval.as_micros()) })
             }

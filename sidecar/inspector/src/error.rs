@@ -58,6 +58,9 @@ pub enum Error {
         /// The member of the result that was to be streamed.
         member: &'static str,
     },
+    /// An event whose streamed member isn't followed by the end of the event.
+    #[error("the inspector sent an event that doesn't end as Node's do")]
+    EventEnvelope,
     /// A result in another shape than its command's.
     #[error("the inspector's result has an unexpected shape: {source}")]
     Result {

@@ -56,6 +56,20 @@ pub enum Incoming<Bytes> {
         /// How many bytes its chunks had together.
         bytes: u64,
     },
+    /// The next bytes of a streamed member of an event, which is one JSON value.
+    EventChunk {
+        /// Of which event.
+        stream: EventStream,
+        /// Never empty.
+        bytes: Bytes,
+    },
+    /// The event is complete.
+    EventEnd {
+        /// Which.
+        stream: EventStream,
+        /// Of a [`EventStream::ConsoleProfile`]: its title, if that has letters and digits of ASCII only.
+        title: Option<String>,
+    },
     /// The connection has ended. The app may wait for it to be dropped: do so.
     Closed(Closed),
 }
@@ -68,7 +82,28 @@ impl<Bytes> Incoming<Bytes> {
             Self::Event(event) => Incoming::Event(event),
             Self::StreamChunk { id, bytes } => Incoming::StreamChunk { id, bytes: map(bytes) },
             Self::StreamEnd { id, bytes } => Incoming::StreamEnd { id, bytes },
+            Self::EventChunk { stream, bytes } => Incoming::EventChunk { stream, bytes: map(bytes) },
+            Self::EventEnd { stream, title } => Incoming::EventEnd { stream, title },
             Self::Closed(closed) => Incoming::Closed(closed),
+        }
+    }
+}
+
+/// An event whose largest member is handed on as it arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventStream {
+    /// `HeapProfiler.addHeapSnapshotChunk`: a JSON string, which [`Unescape`](crate::Unescape) reads.
+    SnapshotChunk,
+    /// `Profiler.consoleProfileFinished`: the bytes of a `.cpuprofile`. The app can send such events too, with
+    /// `console.profile()`.
+    ConsoleProfile,
+}
+
+impl EventStream {
+    pub(crate) fn member(self) -> &'static str {
+        match self {
+            Self::SnapshotChunk => "chunk",
+            Self::ConsoleProfile => "profile",
         }
     }
 }
@@ -79,6 +114,13 @@ pub enum Event {
     /// `NodeRuntime.waitingForDisconnect`: the app wants to exit and waits for this connection to be dropped.
     /// It still answers [`Command::ProfilerStop`].
     WaitingForDisconnect,
+    /// `HeapProfiler.reportHeapSnapshotProgress`: how much of the heap was walked.
+    SnapshotProgress {
+        /// Objects done.
+        done: u32,
+        /// Of so many.
+        total: u32,
+    },
 }
 
 /// How a connection ended.
@@ -103,6 +145,8 @@ pub struct Exchange {
     last: i32,
     pending: Vec<Pending>,
     state: State,
+    /// The end of an event, to be told next.
+    ended_event: Option<(EventStream, Option<String>)>,
     /// The part of a kept message that came in so far.
     message: Vec<u8>,
 }
@@ -125,10 +169,9 @@ enum State {
     Keeping {
         remaining: u64,
     },
-    /// In a result that is handed on.
+    /// In a value that is handed on.
     Streaming {
-        id: CommandId,
-        member: &'static str,
+        what: Streamed,
         remaining: u64,
         delivered: u64,
     },
@@ -146,6 +189,22 @@ enum State {
         remaining: u64,
     },
     Ended(Closed),
+}
+
+/// What is handed on.
+#[derive(Clone, Copy, Debug)]
+enum Streamed {
+    Result { id: CommandId, member: &'static str },
+    Event(EventStream),
+}
+
+impl Streamed {
+    fn chunk(self, bytes: Range<usize>) -> Incoming<Range<usize>> {
+        match self {
+            Self::Result { id, .. } => Incoming::StreamChunk { id, bytes },
+            Self::Event(stream) => Incoming::EventChunk { stream, bytes },
+        }
+    }
 }
 
 /// What came of [`Exchange::advance`].
@@ -173,7 +232,14 @@ enum Progress {
 impl Exchange {
     /// An exchange on a connection that was just upgraded.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, last: 0, pending: Vec::new(), state: State::Header, message: Vec::new() }
+        Self {
+            limits,
+            last: 0,
+            pending: Vec::new(),
+            state: State::Header,
+            ended_event: None,
+            message: Vec::new(),
+        }
     }
 
     /// Notes that `command` waits for its reply, and gives the text that asks for it.
@@ -223,7 +289,10 @@ impl Exchange {
 
     fn step(&mut self, input: &[u8]) -> Result<Progress, Error> {
         match self.state {
-            State::Header => self.header(input),
+            State::Header => match self.ended_event.take() {
+                Some((stream, title)) => Ok(Progress::Came(0, Incoming::EventEnd { stream, title })),
+                None => self.header(input),
+            },
             State::Opening { length } => self.opening(input, length),
             State::Keeping { remaining } => {
                 let taken = available(input, remaining);
@@ -240,9 +309,7 @@ impl Exchange {
                     None => Progress::Consumed(taken),
                 })
             }
-            State::Streaming { id, member, remaining, delivered } => {
-                self.stream(input, id, member, remaining, delivered)
-            }
+            State::Streaming { what, remaining, delivered } => self.stream(input, what, remaining, delivered),
             State::Streamed { id, bytes } => {
                 self.state = State::Header;
                 Ok(Progress::Came(0, Incoming::StreamEnd { id, bytes }))
@@ -303,13 +370,20 @@ impl Exchange {
             if length > self.limits.stream {
                 return Err(Error::TooLarge { length, limit: self.limits.stream });
             }
-            let remaining = length - size as u64;
-            self.state = State::Streaming { id, member: expected, remaining, delivered: 0 };
+            let what = Streamed::Result { id, member: expected };
+            self.state = State::Streaming { what, remaining: length - size as u64, delivered: 0 };
+            return Ok(Progress::Consumed(size));
+        }
+        if let Opening::Streamed { stream, length: size } = opening
+            && length <= self.limits.stream
+        {
+            let what = Streamed::Event(stream);
+            self.state = State::Streaming { what, remaining: length - size as u64, delivered: 0 };
             return Ok(Progress::Consumed(size));
         }
         self.state = if length <= self.limits.message as u64 {
             State::Keeping { remaining: length }
-        } else if opening == Opening::Event {
+        } else if matches!(opening, Opening::Event | Opening::Streamed { .. }) {
             // The profile of an app that calls console.profile() itself, for one.
             State::Skipping { remaining: length }
         } else {
@@ -318,12 +392,11 @@ impl Exchange {
         Ok(Progress::Consumed(0))
     }
 
-    /// Hands on a streamed result, but for the last bytes of the message, which must be its envelope's.
+    /// Hands on a streamed value, but for the last bytes of the message, which must be its envelope's.
     fn stream(
         &mut self,
         input: &[u8],
-        id: CommandId,
-        member: &'static str,
+        what: Streamed,
         remaining: u64,
         delivered: u64,
     ) -> Result<Progress, Error> {
@@ -334,22 +407,34 @@ impl Exchange {
                 return Ok(Progress::Incomplete);
             }
             let (remaining, delivered) = (remaining - taken as u64, delivered + taken as u64);
-            self.state = State::Streaming { id, member, remaining, delivered };
-            return Ok(Progress::Came(taken, Incoming::StreamChunk { id, bytes: 0..taken }));
+            self.state = State::Streaming { what, remaining, delivered };
+            return Ok(Progress::Came(taken, what.chunk(0..taken)));
         }
         if (input.len() as u64) < remaining {
             return Ok(Progress::Incomplete);
         }
         let taken = available(input, remaining);
-        let inner = reply::closing(&input[..taken]).ok_or(Error::Envelope { id, member })?;
-        let bytes = delivered + inner as u64;
-        if bytes == 0 {
-            return Err(Error::Envelope { id, member });
-        }
-        self.state = State::Streamed { id, bytes };
+        let inner = match what {
+            Streamed::Result { id, member } => {
+                let inner = reply::closing(&input[..taken]).ok_or(Error::Envelope { id, member })?;
+                let bytes = delivered + inner as u64;
+                if bytes == 0 {
+                    return Err(Error::Envelope { id, member });
+                }
+                self.state = State::Streamed { id, bytes };
+                inner
+            }
+            Streamed::Event(stream) => {
+                let (inner, title) =
+                    reply::event_closing(&input[..taken], stream).ok_or(Error::EventEnvelope)?;
+                self.ended_event = Some((stream, title.map(str::to_owned)));
+                self.state = State::Header;
+                inner
+            }
+        };
         Ok(match inner {
             0 => Progress::Consumed(taken),
-            _ => Progress::Came(taken, Incoming::StreamChunk { id, bytes: 0..inner }),
+            _ => Progress::Came(taken, what.chunk(0..inner)),
         })
     }
 
@@ -366,6 +451,12 @@ impl Exchange {
             return Ok(match method.as_ref().map(|LossyText(method)| method.as_str()) {
                 Some("NodeRuntime.waitingForDisconnect") => {
                     Some(Incoming::Event(Event::WaitingForDisconnect))
+                }
+                Some("HeapProfiler.reportHeapSnapshotProgress") => {
+                    let progress = message.params.and_then(|params| serde_json::from_str(params.get()).ok());
+                    progress.map(|Progressed { done, total }| {
+                        Incoming::Event(Event::SnapshotProgress { done, total })
+                    })
                 }
                 _ => None,
             });
@@ -398,6 +489,14 @@ struct Message<'a> {
     error: Option<&'a RawValue>,
     #[serde(borrow)]
     method: Option<&'a RawValue>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Progressed {
+    done: u32,
+    total: u32,
 }
 
 #[derive(Deserialize)]

@@ -7,8 +7,8 @@
 //!
 //! # Guarantees
 //! - Memory is bounded whatever the peer sends: one read buffer of 64 KiB, one message of at most
-//!   [`Limits::message`], and the result of a streamed command ([`Command::ProfilerStop`]) is handed on as it
-//!   arrives, up to [`Limits::stream`], without being kept.
+//!   [`Limits::message`], and the result of a streamed command ([`Command::ProfilerStop`]) or the large member of
+//!   an event ([`EventStream`]) is handed on as it arrives, up to [`Limits::stream`], without being kept.
 //! - Node is only ever sent what it survives: whole, masked, unfragmented text frames with complete JSON and ids
 //!   from 1 up. (An empty or malformed text frame kills Node 22; a Ping makes every version drop the
 //!   connection.)
@@ -33,12 +33,14 @@ mod limits;
 mod listing;
 mod reply;
 mod text;
+mod unescape;
 
 pub use command::{Command, CommandId};
 pub use connection::Connection;
 pub use error::Error;
 pub use evaluated::Evaluated;
-pub use exchange::{Closed, Event, Incoming};
+pub use exchange::{Closed, Event, EventStream, Incoming};
 pub use handshake::SocketPath;
 pub use limits::Limits;
 pub use listing::list;
+pub use unescape::{Unescape, UnescapeError};

@@ -1,9 +1,12 @@
-//! The envelope around a streamed result: `{"id":7,"result":{"profile":` … `}}`.
+//! The envelope around what is streamed: a result, `{"id":7,"result":{"profile":` … `}}`, or a member of an event,
+//! `{"method":"Profiler.consoleProfileFinished","params":{"id":"1","location":{…},"profile":` … `,"title":"t"}}`.
+
+use crate::exchange::EventStream;
 
 /// At most this many bytes of a message are looked at to see what it is, and held back at its end to see that
-/// the envelope closes. Node's own envelope has 30 and 2; white space is tolerated within these.
-pub(crate) const LONGEST_OPENING: usize = 128;
-pub(crate) const LONGEST_CLOSING: usize = 16;
+/// the envelope closes. Node's own envelopes have at most 180 and 50; white space is tolerated within these.
+pub(crate) const LONGEST_OPENING: usize = 512;
+pub(crate) const LONGEST_CLOSING: usize = 128;
 
 /// What a message is, by how it begins.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,8 +15,10 @@ pub(crate) enum Opening<'a> {
     Undecided,
     /// A reply whose result begins with this member; its value begins after `length` bytes.
     Reply { id: i32, member: &'a str, length: usize },
-    /// An event.
+    /// An event of which nothing is streamed.
     Event,
+    /// An event whose streamed member begins after `length` bytes.
+    Streamed { stream: EventStream, length: usize },
     /// Anything else: an error, a result without members, or no message at all.
     Other,
 }
@@ -36,6 +41,24 @@ pub(crate) fn closing(bytes: &[u8]) -> Option<usize> {
     (bytes.len() - inner.len() <= LONGEST_CLOSING).then_some(inner.len())
 }
 
+/// Where in `bytes`, the last of an event, what closes it begins; and the title that the app gave it, if that is
+/// a short one of letters and digits.
+pub(crate) fn event_closing(bytes: &[u8], stream: EventStream) -> Option<(usize, Option<&str>)> {
+    let inner = closing(bytes)?;
+    if stream == EventStream::SnapshotChunk {
+        return Some((inner, None));
+    }
+    let titled = || {
+        let before = bytes[..inner].trim_ascii_end().strip_suffix(b"\"")?;
+        let letters = before.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let (before, title) = before.split_at(before.len() - letters);
+        let value = before.strip_suffix(b"\"")?.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end();
+        let value = value.strip_suffix(b"\"title\"")?.trim_ascii_end().strip_suffix(b",")?;
+        Some((value.len(), Some(str::from_utf8(title).expect("letters and digits of ASCII"))))
+    };
+    titled().or(Some((inner, None)))
+}
+
 enum Stopped {
     Mismatch,
     End,
@@ -50,7 +73,7 @@ impl<'a> Cursor<'a> {
     fn opening(&mut self) -> Result<Opening<'a>, Stopped> {
         self.token(b'{')?;
         match self.key()? {
-            "method" => return Ok(Opening::Event),
+            "method" => return self.event(),
             "id" => {}
             _ => return Ok(Opening::Other),
         }
@@ -62,6 +85,66 @@ impl<'a> Cursor<'a> {
         self.token(b'{')?;
         let member = self.key()?;
         Ok(Opening::Reply { id, member, length: self.at })
+    }
+
+    fn event(&mut self) -> Result<Opening<'a>, Stopped> {
+        let stream = match self.string()? {
+            b"HeapProfiler.addHeapSnapshotChunk" => EventStream::SnapshotChunk,
+            b"Profiler.consoleProfileFinished" => EventStream::ConsoleProfile,
+            _ => return Ok(Opening::Event),
+        };
+        match self.streamed(stream) {
+            Ok(length) => Ok(Opening::Streamed { stream, length }),
+            Err(Stopped::Mismatch) => Ok(Opening::Event),
+            Err(Stopped::End) => Err(Stopped::End),
+        }
+    }
+
+    /// Where the streamed member's value begins.
+    fn streamed(&mut self, stream: EventStream) -> Result<usize, Stopped> {
+        self.token(b',')?;
+        if self.key()? != "params" {
+            return Err(Stopped::Mismatch);
+        }
+        self.token(b'{')?;
+        while self.key()? != stream.member() {
+            self.skip_flat()?;
+            self.token(b',')?;
+        }
+        Ok(self.at)
+    }
+
+    /// A string without escapes.
+    fn string(&mut self) -> Result<&'a [u8], Stopped> {
+        self.token(b'"')?;
+        let start = self.at;
+        while self.peek()? != b'"' {
+            if self.peek()? == b'\\' {
+                return Err(Stopped::Mismatch);
+            }
+            self.at += 1;
+        }
+        self.at += 1;
+        Ok(&self.bytes[start..self.at - 1])
+    }
+
+    /// Passes over a short value: a string, or an object of such and of numbers.
+    fn skip_flat(&mut self) -> Result<(), Stopped> {
+        if self.token(b'"').is_ok() {
+            self.at -= 1;
+            return self.string().map(drop);
+        }
+        self.token(b'{')?;
+        loop {
+            match self.peek()? {
+                b'"' => drop(self.string()?),
+                b'}' => break,
+                b'{' | b'[' => return Err(Stopped::Mismatch),
+                _ => self.at += 1,
+            }
+        }
+        self.at += 1;
+        Ok(())
     }
 
     fn peek(&mut self) -> Result<u8, Stopped> {
@@ -117,7 +200,16 @@ mod tests {
         for (text, expected) in [
             (r#"{"id":7,"result":{"profile":"#, Opening::Reply { id: 7, member: "profile", length: 28 }),
             (r#"{ "id" : 12 , "result":{ "x" :"#, Opening::Reply { id: 12, member: "x", length: 30 }),
-            (r#"{"method":"#, Opening::Event),
+            (r#"{"method":"X.y""#, Opening::Event),
+            (r#"{"method":"HeapProfiler.addHeapSnapshotChunk","other":"#, Opening::Event),
+            (
+                r#"{"method":"HeapProfiler.addHeapSnapshotChunk","params":{"chunk":"#,
+                Opening::Streamed { stream: EventStream::SnapshotChunk, length: 64 },
+            ),
+            (
+                r#"{"method":"Profiler.consoleProfileFinished","params":{"id":"1","location":{"scriptId":"7","lineNumber":0},"profile":"#,
+                Opening::Streamed { stream: EventStream::ConsoleProfile, length: 116 },
+            ),
             (r#"{"id":7,"error":"#, Opening::Other),
             (r#"{"error":"#, Opening::Other),
             (r#"{"id":7,"result":{}"#, Opening::Other),
@@ -156,9 +248,25 @@ mod tests {
             ("", None),
             ("}}x", None),
             ("} ]", None),
-            ("1}                }", None),
         ] {
             assert_eq!(closing(text.as_bytes()), expected, "{text:?}");
+        }
+        assert_eq!(closing(format!("1}}{}}}", " ".repeat(LONGEST_CLOSING)).as_bytes()), None);
+    }
+
+    #[test]
+    fn an_event_is_closed_with_its_title_if_that_is_a_plain_one() {
+        let profile = EventStream::ConsoleProfile;
+        for (text, stream, expected) in [
+            (r#"{},"title":"a1B"}}"#, profile, Some((2, Some("a1B")))),
+            (r#"{} , "title" : "a" } }"#, profile, Some((3, Some("a")))),
+            (r#"{},"title":"a b"}}"#, profile, Some((16, None))),
+            (r#"{},"title":"a\"}}"#, profile, Some((15, None))),
+            (r"{}}}", profile, Some((2, None))),
+            (r#"{},"title":"a""#, profile, None),
+            (r#"x","title":"a"}}"#, EventStream::SnapshotChunk, Some((14, None))),
+        ] {
+            assert_eq!(event_closing(text.as_bytes(), stream), expected, "{text}");
         }
     }
 }

@@ -11,6 +11,8 @@ enum Came {
     Event(Event),
     /// All chunks of a stream together.
     Stream(i32, String),
+    /// All chunks of an event together, and its title.
+    EventStream(EventStream, String, Option<String>),
     Closed(Closed),
 }
 
@@ -59,9 +61,12 @@ fn feed<'a>(exchange: &mut Exchange, pieces: impl IntoIterator<Item = &'a [u8]>)
             Some(Incoming::Reply { id, result }) => all.push(Came::Reply(id.0, result.get().to_owned())),
             Some(Incoming::Refused { id, code, message }) => all.push(Came::Refused(id.0, code, message)),
             Some(Incoming::Event(event)) => all.push(Came::Event(event)),
-            Some(Incoming::StreamChunk { bytes, .. }) => {
+            Some(Incoming::StreamChunk { bytes, .. } | Incoming::EventChunk { bytes, .. }) => {
                 assert!(!bytes.is_empty() && bytes.end <= consumed);
                 streamed.push_str(str::from_utf8(&buffer[bytes]).unwrap());
+            }
+            Some(Incoming::EventEnd { stream, title }) => {
+                all.push(Came::EventStream(stream, std::mem::take(&mut streamed), title));
             }
             Some(Incoming::StreamEnd { id, bytes }) => {
                 assert_eq!(bytes, streamed.len() as u64);
@@ -171,15 +176,46 @@ fn what_nobody_waits_for_is_skipped() {
     ] {
         assert_eq!(feed(&mut exchange(), [&text(message)[..]]).unwrap(), [DROPPED], "{message}");
     }
-    let large = format!(
-        r#"{{"method":"Profiler.consoleProfileFinished","params":{{"profile":"{}"}}}}"#,
-        "x".repeat(900)
-    );
+    let large =
+        format!(r#"{{"method":"Runtime.consoleAPICalled","params":{{"profile":"{}"}}}}"#, "x".repeat(900));
     let bytes = [text(&large), text(r#"{"id":1,"result":{}}"#)].concat();
     for piece in [1, 100, 10_000] {
         let came = feed(&mut exchange(), bytes.chunks(piece)).unwrap();
         assert_eq!(came, [Came::Reply(1, "{}".to_owned()), DROPPED], "a large event in pieces of {piece}");
     }
+}
+
+#[test]
+fn the_large_member_of_an_event_is_handed_on_unchanged() {
+    let profile = format!(r#"{{"nodes":[{}]}}"#, vec!["1"; 300].join(","));
+    let start = r#"{"method":"Profiler.consoleProfileFinished","params":{"id":"a","location":{"scriptId":"1"},"profile":"#;
+    let chunk = r#"{"method":"HeapProfiler.addHeapSnapshotChunk","params":{"chunk":"{\"snapshot\":{}}"}}"#;
+    let progress = r#"{"method":"HeapProfiler.reportHeapSnapshotProgress","params":{"done":3,"total":9}}"#;
+    let bytes = [
+        text(&format!(r#"{start}{profile},"title":"T1"}}}}"#)),
+        text(&format!("{start}{profile}}}}}")),
+        text(progress),
+        text(chunk),
+        text(r#"{"method":"HeapProfiler.addHeapSnapshotChunk","params":{}}"#),
+        text(r#"{"id":1,"result":{}}"#),
+    ]
+    .concat();
+    for piece in [1, 7, 100, 10_000] {
+        let console = |title: Option<&str>| {
+            Came::EventStream(EventStream::ConsoleProfile, profile.clone(), title.map(str::to_owned))
+        };
+        let expected = [
+            console(Some("T1")),
+            console(None),
+            Came::Event(Event::SnapshotProgress { done: 3, total: 9 }),
+            Came::EventStream(EventStream::SnapshotChunk, r#""{\"snapshot\":{}}""#.to_owned(), None),
+            Came::Reply(1, "{}".to_owned()),
+            DROPPED,
+        ];
+        assert_eq!(feed(&mut exchange(), bytes.chunks(piece)).unwrap(), expected, "in pieces of {piece}");
+    }
+    let open = text(&format!("{start}{profile}"));
+    assert!(matches!(feed(&mut exchange(), [&open[..]]), Err(Error::EventEnvelope)));
 }
 
 #[test]
