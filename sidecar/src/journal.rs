@@ -8,7 +8,9 @@
 
 use crate::discover::parse::Listener;
 use crate::publish::spool::Spooled;
-use pitwall_protocol::{Attach, ContainerRef, EarlyEnd, ProcessId, RequestUid, SessionPhase, Stall};
+use pitwall_protocol::{
+    Attach, ContainerRef, EarlyEnd, Preflight, ProcessId, RequestUid, SessionPhase, Stall,
+};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,6 +63,9 @@ pub struct Record {
     pub attach: Option<Attach>,
     /// What it cost the app.
     pub stall: Stall,
+    /// What was checked before it began.
+    #[serde(default)]
+    pub preflight: Option<Preflight>,
     /// How the session ended, once it did.
     pub end: Option<SessionPhase>,
 }
@@ -156,6 +161,7 @@ pub(crate) mod tests {
             node_version: None,
             attach: None,
             stall: Stall::default(),
+            preflight: None,
             end: None,
         }
     }

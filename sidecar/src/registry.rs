@@ -148,7 +148,9 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pitwall_protocol::{ContainerRef, Recording, SessionPhase, Stall, Stop, UploadGrant};
+    use pitwall_protocol::{
+        ContainerBounds, ContainerRef, Recording, SessionPhase, Stall, Stop, UploadGrant,
+    };
 
     const PROCESS: ProcessId = ProcessId { pid: 17, start_ticks: 4 };
 
@@ -165,6 +167,9 @@ mod tests {
             recording: Recording::Cpu { sampling_interval_us: 1000 },
             duration_ms: 1000,
             deadline_ms: 60_000,
+            bounds: ContainerBounds::default(),
+            overridden: vec![],
+            dry_run: false,
             grant: grant(),
         })
     }
@@ -178,6 +183,7 @@ mod tests {
             node_version: None,
             attach: None,
             stall: Stall::default(),
+            preflight: None,
         }
     }
 
@@ -268,7 +274,8 @@ mod tests {
         let mut registry = with(&[("a", PROCESS, true), ("b", ProcessId { pid: 18, start_ticks: 1 }, true)]);
         let told = registry.reports();
         assert!(registry.changed_since(&told).is_empty());
-        let changed = SessionReport { phase: SessionPhase::Collecting, ..report("a", PROCESS) };
+        let changed =
+            SessionReport { phase: SessionPhase::Collecting { percent: None }, ..report("a", PROCESS) };
         registry.reported(changed.clone());
         assert_eq!(registry.changed_since(&told), [changed]);
     }

@@ -202,7 +202,7 @@ impl Worker {
                 let attach_us = report.attach.as_ref().map_or(0, |attach| attach.attach_us);
                 tracing::info!(request, pid, duration_ms, attach_us, start_us = stall.start_us, "recording");
             }
-            SessionPhase::Collecting => tracing::info!(request, pid, "stopping the profiler"),
+            SessionPhase::Collecting { .. } => tracing::info!(request, pid, "taking the recording over"),
             SessionPhase::Uploading { bytes, .. } => {
                 tracing::info!(request, pid, bytes, stop_us = stall.stop_us, "uploading");
             }
@@ -212,6 +212,7 @@ impl Worker {
             SessionPhase::Failed(Failure { reason, message }) => {
                 tracing::warn!(request, pid, ?reason, why = %message, "failed");
             }
+            SessionPhase::Checked => tracing::info!(request, pid, "checked"),
             SessionPhase::Discarded => tracing::info!(request, pid, "discarded"),
             SessionPhase::Attaching => {}
         }

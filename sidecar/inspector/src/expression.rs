@@ -60,6 +60,32 @@ impl Identity {
     }
 }
 
+/// How large the app's heap is: read its value by [`Heap::from_value`].
+pub fn heap() -> String {
+    within_prelude(
+        "const v=builtin('v8'),large=v.getHeapSpaceStatistics().filter(s=>s.space_name.includes('large'));\
+         return{used:v.getHeapStatistics().used_heap_size,\
+         largeObjects:large.reduce((sum,s)=>sum+s.space_used_size,0)}",
+    )
+}
+
+/// What was answered to [`heap`]. Bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Heap {
+    /// The JavaScript heap in use.
+    pub used: u64,
+    /// Of that, the spaces for large objects.
+    pub large_objects: u64,
+}
+
+impl Heap {
+    /// Reads the value of [`heap`].
+    pub fn from_value(value: &RawValue) -> Result<Self, Error> {
+        serde_json::from_str(value.get()).map_err(|source| Error::Result { source })
+    }
+}
+
 /// Arms the dead-man's switch: the inspector closes itself `after` so long unless this is evaluated again
 /// (which replaces the switch) or one of the others below. The timer keeps no app alive.
 ///

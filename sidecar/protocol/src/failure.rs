@@ -32,6 +32,10 @@ pub enum FailureReason {
     ProfilerFailed,
     /// The process ended while it was recorded, and nothing could be saved.
     ProcessExited,
+    /// A check of the preflight doesn't hold, and wasn't overridden.
+    PreflightRefused,
+    /// This version of Node can't record that.
+    UnsupportedByNode,
     /// Another session records this process.
     Busy,
     /// The sidecar's worker died during the recording; what V8 had recorded died with its connection.

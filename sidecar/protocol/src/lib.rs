@@ -20,11 +20,13 @@
 
 mod failure;
 mod operator;
+mod preflight;
 mod sidecar;
 mod upload;
 
 pub use failure::{EarlyEnd, Failure, FailureReason};
-pub use operator::{ContainerRef, Look, OperatorMessage, Recording, Start, Stop, Welcome};
+pub use operator::{ContainerBounds, ContainerRef, Look, OperatorMessage, Recording, Start, Stop, Welcome};
+pub use preflight::{Check, CheckResult, Preflight};
 pub use sidecar::{
     Attach, Hello, OpenedBy, PodRef, Process, ProcessId, Readiness, Seen, SessionPhase, SessionReport,
     SidecarMessage, Stall,

@@ -1,6 +1,6 @@
 //! Messages from the operator to a sidecar.
 
-use crate::{ProcessId, RequestUid, UploadGrant};
+use crate::{Check, ProcessId, RequestUid, UploadGrant};
 use serde::{Deserialize, Serialize};
 
 /// What the operator says.
@@ -84,12 +84,36 @@ pub struct Start {
     pub container: ContainerRef,
     /// What to record.
     pub recording: Recording,
-    /// The window, in milliseconds from the profiler's start.
+    /// The window, in milliseconds from the profiler's start; 0 for a heap snapshot.
     pub duration_ms: u64,
     /// When everything must be over, in milliseconds from now.
     pub deadline_ms: u64,
     /// Where the artifact goes. More URLs are asked for with `NeedParts`.
     pub grant: UploadGrant,
+    /// What the container may use and how long it may be silent, as its pod's spec says.
+    #[serde(default)]
+    pub bounds: ContainerBounds,
+    /// The preflight checks that the request's author takes responsibility for.
+    #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
+    pub overridden: Vec<Check>,
+    /// Prove, check and report only: record nothing. Ends in [`crate::SessionPhase::Checked`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+/// What a container may use, and how long its probes let it be silent. Absent: not bounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerBounds {
+    /// Its memory limit, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// The shortest silence after which kubelet kills it, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness_patience_ms: Option<u64>,
+    /// The shortest silence after which its pod gets no more traffic, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness_patience_ms: Option<u64>,
 }
 
 /// What to record.
@@ -101,6 +125,20 @@ pub enum Recording {
     Cpu {
         /// Microseconds between samples.
         sampling_interval_us: u32,
+    },
+    /// V8's sampling heap profiler on the main thread.
+    #[serde(rename_all = "camelCase")]
+    HeapSampling {
+        /// Bytes that are allocated between two samples, on average.
+        sampling_interval_bytes: u32,
+        /// Whether what the garbage collector freed stays in the profile. Not on Node 18.
+        collected: bool,
+    },
+    /// A snapshot of the main thread's heap.
+    #[serde(rename_all = "camelCase")]
+    HeapSnapshot {
+        /// Whether the contents of strings are replaced before anything leaves the pod.
+        redact: bool,
     },
     /// Something that a newer operator asks for; refused as `Unsupported`.
     #[serde(other)]

@@ -1,6 +1,6 @@
 //! Messages from a sidecar to the operator.
 
-use crate::{EarlyEnd, Failure, RequestUid, Uploaded};
+use crate::{EarlyEnd, Failure, Preflight, RequestUid, Uploaded};
 use serde::{Deserialize, Serialize};
 
 /// What a sidecar says.
@@ -123,6 +123,9 @@ pub struct SessionReport {
     /// What the session cost the app's event loop.
     #[serde(default)]
     pub stall: Stall,
+    /// What was checked before the recording began, where anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<Preflight>,
 }
 
 /// Where a session stands.
@@ -139,8 +142,13 @@ pub enum SessionPhase {
         /// The window in milliseconds.
         duration_ms: u64,
     },
-    /// The profile is taken over and compressed.
-    Collecting,
+    /// The recording is taken over and compressed.
+    #[serde(rename_all = "camelCase")]
+    Collecting {
+        /// Of a heap snapshot: how much of the heap was walked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        percent: Option<u8>,
+    },
     /// Parts are on their way.
     #[serde(rename_all = "camelCase")]
     Uploading {
@@ -159,6 +167,8 @@ pub enum SessionPhase {
         /// The length of the recording in milliseconds.
         recorded_ms: u64,
     },
+    /// The end of a dry run: every proof held, and [`SessionReport::preflight`] says what was checked.
+    Checked,
     /// The end: no artifact.
     Failed(Failure),
     /// The end: thrown away as asked.
@@ -168,7 +178,7 @@ pub enum SessionPhase {
 impl SessionPhase {
     /// Whether the session is over.
     pub fn is_end(&self) -> bool {
-        matches!(self, Self::Published { .. } | Self::Failed(_) | Self::Discarded)
+        matches!(self, Self::Published { .. } | Self::Checked | Self::Failed(_) | Self::Discarded)
     }
 }
 

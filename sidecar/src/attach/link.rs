@@ -123,7 +123,11 @@ impl Link {
                     let method = commands[waiting].method();
                     return Err(CallError::Lost { method, how: ending(closed) });
                 }
-                Incoming::StreamChunk { .. } | Incoming::StreamEnd { .. } => {}
+                Incoming::Event(_)
+                | Incoming::StreamChunk { .. }
+                | Incoming::StreamEnd { .. }
+                | Incoming::EventChunk { .. }
+                | Incoming::EventEnd { .. } => {}
             }
         }
         Ok(results.map(|result| result.expect("the loop ends when every result is there")))

@@ -75,6 +75,12 @@ pub fn start_ticks(stat: &str) -> Option<u64> {
     after_name.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
+/// `MemAvailable` of `/proc/meminfo`, in bytes.
+pub fn memory_available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// The seconds since boot in `/proc/uptime`.
 pub fn uptime_seconds(text: &str) -> Option<u64> {
     text.split(['.', ' ']).next()?.parse().ok()

@@ -162,6 +162,26 @@ impl ProcRoot {
         Some(parse::uptime_seconds(&uptime)?.saturating_sub(id.start_ticks / TICKS_PER_SECOND))
     }
 
+    /// The resident memory of a process and of all others in its container, in bytes. What they share counts
+    /// several times.
+    pub fn resident_beside(&self, pid: u32) -> u64 {
+        let container = self.container(pid);
+        let beside =
+            |other: &u32| *other == pid || container.is_some() && self.container(*other) == container;
+        self.pids().unwrap_or_default().into_iter().filter(beside).map(|pid| self.resident(pid)).sum()
+    }
+
+    /// The resident memory of a process in bytes; 0 when it is gone.
+    pub fn resident(&self, pid: u32) -> u64 {
+        let pages = self.text(pid, "statm").ok().and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+        pages.unwrap_or(0) * rustix::param::page_size() as u64
+    }
+
+    /// The memory that the node has free, in bytes.
+    pub fn memory_available(&self) -> Option<u64> {
+        parse::memory_available(&std::fs::read_to_string(self.0.join("meminfo")).ok()?)
+    }
+
     /// The path, for messages.
     pub fn as_path(&self) -> &Path {
         &self.0
@@ -223,6 +243,16 @@ mod tests {
         let mut found = vec![];
         read_listeners(text.as_bytes(), &mut found).unwrap();
         assert_eq!(found.iter().map(|one| one.inode).collect::<Vec<_>>(), [4711]);
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let proc = ProcRoot::default();
+        let own = proc.resident(std::process::id());
+        assert!((1 << 20..1 << 32).contains(&own), "{own}");
+        assert!(proc.resident_beside(std::process::id()) >= own);
+        assert!(proc.memory_available().unwrap() > 1 << 20);
+        assert_eq!(proc.resident(u32::MAX), 0);
     }
 
     #[test]

@@ -1,21 +1,22 @@
-//! The answer of `Profiler.stop`, from the socket to the spool in constant memory.
+//! A recording, from the socket to the spool in constant memory.
 //!
 //! Node has no backpressure: what isn't read from the socket, the app must hold. So one task reads, and a
-//! thread beside it compresses; between them lies a short queue.
+//! thread beside it compresses; between them lies a [queue](super::spill) that is never full.
 
-use super::spool::{Spool, SpoolError, Spooled};
+use super::spill::{self, Intake, IntakeError, Out};
+use super::spool::{Compression, Spool, SpoolError, Spooled, Writer};
 use crate::attach::link::{Link, ending};
 use crate::clock;
-use pitwall_inspector::{Command, Error, Event, Incoming};
+use pitwall_inspector::{Command, Connection, Error, Event, EventStream, Incoming, Unescape, UnescapeError};
+use pitwall_protocol::Recording;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
-/// Chunks of at most 64 KiB between the socket and the compressor.
-const QUEUE: usize = 16;
-/// How long the app may send nothing while it owes the profile: V8 serialises it in one go.
+/// How long the app may send nothing while it owes a profile: V8 serialises it in one go.
 const SILENCE: Duration = Duration::from_mins(1);
+/// The same of a snapshot, whose first bytes come late.
+const SNAPSHOT_SILENCE: Duration = Duration::from_mins(5);
 
-/// A profile on the spool.
+/// A recording on the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collected {
     /// The file.
@@ -24,49 +25,60 @@ pub struct Collected {
     pub took: Duration,
 }
 
-/// Why there is no profile.
+/// Why there is no recording.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
     /// The connection ended first.
-    #[error("the inspector's connection ended before the profile was complete ({0})")]
+    #[error("the inspector's connection ended before all of it was here ({0})")]
     Lost(String),
-    /// V8 refused to stop.
-    #[error("the inspector refused Profiler.stop: {0}")]
-    Refused(String),
+    /// V8 refused.
+    #[error("the inspector refused {method}: {message}")]
+    Refused {
+        /// The command.
+        method: &'static str,
+        /// What the inspector says.
+        message: String,
+    },
     /// The conversation went wrong.
-    #[error("the inspector's answer to Profiler.stop can't be read: {0}")]
+    #[error("the inspector's answer can't be read: {0}")]
     Inspector(#[from] Error),
+    /// A chunk of a snapshot went wrong.
+    #[error(transparent)]
+    Chunk(#[from] UnescapeError),
     /// Nothing came.
-    #[error("the inspector sent nothing for {SILENCE:?} while it owed the profile")]
-    Silent,
+    #[error("the inspector sent nothing for {0:?} while it owed an answer")]
+    Silent(Duration),
     /// The spool refused.
     #[error(transparent)]
     Spool(#[from] SpoolError),
 }
 
-/// Stops the profiler and takes the profile over into `file`.
-pub async fn collect(link: &mut Link, spool: &Spool, file: &str) -> Result<Collected, CollectError> {
-    let mut writer = spool.create(file)?;
-    let (chunks, mut queue) = mpsc::channel::<Vec<u8>>(QUEUE);
-    // Dropping this future drops `chunks`: the thread then ends without finishing the file, which deletes it.
-    let (complete, completed) = tokio::sync::oneshot::channel::<()>();
-    let compressing = tokio::task::spawn_blocking(move || {
-        while let Some(chunk) = queue.blocking_recv() {
-            writer.write(&chunk)?;
-        }
-        match completed.blocking_recv() {
-            Ok(()) => writer.finish().map(Some),
-            Err(_) => Ok(None),
-        }
-    });
-    let asked = clock::now();
-    let relayed = relay(link, chunks).await;
-    let took = clock::now().saturating_duration_since(asked);
-    if relayed.is_ok() {
-        complete.send(()).ok();
-    } else {
-        drop(complete);
+/// The command that ends a recording and asks for it.
+fn command(recording: &Recording) -> Command<'static> {
+    match recording {
+        Recording::Cpu { .. } | Recording::Unknown => Command::ProfilerStop,
+        Recording::HeapSampling { .. } => Command::HeapProfilerStopSampling,
+        Recording::HeapSnapshot { .. } => Command::TakeHeapSnapshot,
     }
+}
+
+/// Ends the recording and takes it over into `file`. `progress` hears how much of a heap was walked, in percent.
+pub async fn collect(
+    link: &mut Link,
+    spool: &Spool,
+    file: &str,
+    recording: &Recording,
+    progress: impl FnMut(u8),
+) -> Result<Collected, CollectError> {
+    let snapshot = matches!(recording, Recording::HeapSnapshot { .. });
+    // A snapshot comes faster than the best compression goes, and is large enough for the difference to matter.
+    let writer = spool.create(file, if snapshot { Compression::fast() } else { Compression::default() })?;
+    let (intake, outlet) = spill::queue(spool, &format!("{file}.raw"))?;
+    let compressing = tokio::task::spawn_blocking(move || compress(writer, &outlet));
+    let asked = clock::now();
+    // Dropping this future drops `intake`: the thread then ends without finishing the file, which deletes it.
+    let relayed = relay(link, &command(recording), snapshot, intake, progress).await;
+    let took = clock::now().saturating_duration_since(asked);
     let spooled = compressing.await.expect("the compressor neither panics nor is cancelled");
     // A full spool makes the relay fail too; the spool's own words say more.
     let spooled = spooled?;
@@ -75,27 +87,61 @@ pub async fn collect(link: &mut Link, spool: &Spool, file: &str) -> Result<Colle
     Ok(Collected { spooled, took })
 }
 
-async fn relay(link: &mut Link, chunks: mpsc::Sender<Vec<u8>>) -> Result<(), CollectError> {
-    let sent = link.connection.send(&Command::ProfilerStop)?;
+fn compress(mut writer: Writer, outlet: &spill::Outlet) -> Result<Option<Spooled>, SpoolError> {
     loop {
-        let incoming = tokio::time::timeout(SILENCE, link.connection.next()).await;
-        match incoming.map_err(|_| CollectError::Silent)?? {
-            Incoming::StreamChunk { id, bytes } if id == sent => {
-                let chunk = bytes.to_vec();
-                if chunks.send(chunk).await.is_err() {
-                    return Err(CollectError::Lost("the spool stopped taking it".to_owned()));
-                }
+        match outlet.next()? {
+            Out::Bytes(bytes) => writer.write(&bytes)?,
+            Out::End { complete: true } => return writer.finish().map(Some),
+            Out::End { complete: false } => return Ok(None),
+        }
+    }
+}
+
+async fn relay(
+    link: &mut Link,
+    command: &Command<'_>,
+    snapshot: bool,
+    intake: Intake,
+    mut progress: impl FnMut(u8),
+) -> Result<(), CollectError> {
+    let put = |bytes: Vec<u8>| match intake.push(bytes) {
+        Ok(()) => Ok(()),
+        Err(IntakeError::Spool(error)) => Err(CollectError::Spool(error)),
+        Err(IntakeError::Gone) => Err(CollectError::Lost("the spool stopped taking it".to_owned())),
+    };
+    let silence = if snapshot { SNAPSHOT_SILENCE } else { SILENCE };
+    let sent = link.connection.send(command)?;
+    let mut unescape = Unescape::default();
+    loop {
+        match heard(&mut link.connection, silence).await? {
+            Incoming::StreamChunk { id, bytes } if id == sent => put(bytes.to_vec())?,
+            Incoming::EventChunk { stream: EventStream::SnapshotChunk, bytes } if snapshot => {
+                let mut decoded = Vec::new();
+                unescape.push(bytes, &mut decoded)?;
+                put(decoded)?;
             }
-            Incoming::StreamEnd { id, .. } if id == sent => return Ok(()),
+            Incoming::EventEnd { stream: EventStream::SnapshotChunk, .. } if snapshot => unescape.finish()?,
+            Incoming::Event(Event::SnapshotProgress { done, total }) => progress(percent(done, total)),
+            Incoming::StreamEnd { id, .. } | Incoming::Reply { id, .. } if id == sent => {
+                intake.complete();
+                return Ok(());
+            }
             Incoming::Refused { id, message, .. } if id == sent => {
-                return Err(CollectError::Refused(message));
+                return Err(CollectError::Refused { method: command.method(), message });
             }
             Incoming::Event(Event::WaitingForDisconnect) => link.exiting = true,
             Incoming::Closed(closed) => return Err(CollectError::Lost(ending(closed))),
-            Incoming::Reply { .. }
-            | Incoming::Refused { .. }
-            | Incoming::StreamChunk { .. }
-            | Incoming::StreamEnd { .. } => {}
+            _ => {}
         }
     }
+}
+
+async fn heard(connection: &mut Connection, silence: Duration) -> Result<Incoming<&[u8]>, CollectError> {
+    let incoming = tokio::time::timeout(silence, connection.next()).await;
+    Ok(incoming.map_err(|_| CollectError::Silent(silence))??)
+}
+
+fn percent(done: u32, total: u32) -> u8 {
+    let percent = u64::from(done) * 100 / u64::from(total.max(1));
+    u8::try_from(percent.min(100)).unwrap_or(100)
 }

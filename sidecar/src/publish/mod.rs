@@ -1,6 +1,7 @@
-//! From the profile's bytes to parts at the store: compress, spool, cut, upload.
+//! From the recording's bytes to parts at the store: compress, spool, cut, upload.
 
 pub mod collect;
 pub mod put;
+pub mod spill;
 pub mod spool;
 pub mod upload;

@@ -1,7 +1,7 @@
 //! Compressed artifacts on the sidecar's own volume, never more than its limit: kubelet evicts a pod whose
 //! emptyDir is over its size.
 
-use flate2::Compression;
+pub use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -91,8 +91,22 @@ impl Spool {
         self.dir.join(file)
     }
 
+    /// What may still be written.
+    pub fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.used())
+    }
+
+    /// A file without a name of its own in the journal: gone with its [`Room`].
+    pub fn scratch(&self, name: &str) -> Result<(File, Room), SpoolError> {
+        let path = self.path(name);
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        let file = file.map_err(|source| SpoolError::Io { path: path.clone(), source })?;
+        self.sizes().insert(name.to_owned(), 0);
+        Ok((file, Room { spool: self.clone(), name: name.to_owned() }))
+    }
+
     /// Begins a file, over an unfinished one of the same name.
-    pub fn create(&self, file: &str) -> Result<Writer, SpoolError> {
+    pub fn create(&self, file: &str, level: Compression) -> Result<Writer, SpoolError> {
         let path = self.path(file);
         let io = |source| SpoolError::Io { path: path.clone(), source };
         let target = File::create(&path).map_err(io)?;
@@ -106,7 +120,7 @@ impl Spool {
             full: None,
             finished: false,
         };
-        Ok(Writer { gzip: GzEncoder::new(counted, Compression::default()), path, uncompressed_bytes: 0 })
+        Ok(Writer { gzip: GzEncoder::new(counted, level), path, uncompressed_bytes: 0 })
     }
 
     /// Deletes a file if it is there.
@@ -132,6 +146,42 @@ impl Spool {
             *size += more;
         }
         Ok(())
+    }
+}
+
+/// A scratch file's share of the spool. The file is deleted with it.
+#[derive(Debug)]
+pub struct Room {
+    spool: Spool,
+    name: String,
+}
+
+impl Room {
+    /// Takes room for so many bytes more.
+    pub fn take(&mut self, more: u64) -> Result<(), SpoolError> {
+        self.spool.reserve(&self.name, more).map_err(|used| SpoolError::Full {
+            dir: self.spool.dir.clone(),
+            limit: self.spool.limit,
+            used,
+        })
+    }
+
+    /// The file is empty again.
+    pub fn give_back(&mut self) {
+        if let Some(size) = self.spool.sizes().get_mut(&self.name) {
+            *size = 0;
+        }
+    }
+
+    /// What the volume refused, in words.
+    pub fn io(&self, source: io::Error) -> SpoolError {
+        SpoolError::Io { path: self.spool.path(&self.name), source }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.spool.delete(&self.name);
     }
 }
 
@@ -237,7 +287,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path(), 1 << 20, &[]).unwrap();
         let content = noise(200_000);
-        let mut writer = spool.create("a").unwrap();
+        let mut writer = spool.create("a", Compression::default()).unwrap();
         for chunk in content.chunks(7_001) {
             writer.write(chunk).unwrap();
         }
@@ -257,10 +307,10 @@ mod tests {
     fn the_limit_is_never_passed_and_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path(), 50_000, &[]).unwrap();
-        let mut first = spool.create("first").unwrap();
+        let mut first = spool.create("first", Compression::default()).unwrap();
         first.write(&noise(20_000)).unwrap();
         let first = first.finish().unwrap();
-        let mut second = spool.create("second").unwrap();
+        let mut second = spool.create("second", Compression::default()).unwrap();
         let refused = noise(200_000).chunks(1000).find_map(|chunk| second.write(chunk).err()).unwrap();
         assert!(matches!(refused, SpoolError::Full { limit: 50_000, .. }), "{refused}");
         assert!(spool.used() <= 50_000);
@@ -273,7 +323,7 @@ mod tests {
     fn an_unfinished_file_is_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path(), 1 << 20, &[]).unwrap();
-        let mut writer = spool.create("a").unwrap();
+        let mut writer = spool.create("a", Compression::default()).unwrap();
         writer.write(&noise(100_000)).unwrap();
         drop(writer);
         assert_eq!((spool.used(), spool.path("a").exists()), (0, false));

@@ -1,10 +1,10 @@
 //! How a session begins: by a request, by a refusal, or by what a dead worker left. Pure.
 
 use super::effect::Effect;
-use super::machine::{Inspector, LATE_WATCH, Session, Shown};
+use super::machine::{Inspector, LATE_WATCH, Session, Shown, Wanted};
 use crate::journal::{Mark, Record};
 use crate::publish::upload::Upload;
-use pitwall_protocol::{Failure, FailureReason, Recording, SessionPhase, Stall, Start};
+use pitwall_protocol::{ContainerBounds, Failure, FailureReason, Recording, SessionPhase, Stall, Start};
 use std::time::{Duration, Instant};
 
 /// After a restart, how long the end is held back for a port that the former worker's signal may open.
@@ -31,7 +31,13 @@ impl Session {
             request_name: start.request_name,
             process: start.process,
             container: start.container,
-            interval: Duration::ZERO,
+            wanted: Wanted {
+                recording: start.recording,
+                bounds: start.bounds,
+                overridden: start.overridden,
+                dry_run: start.dry_run,
+            },
+            preflight: None,
             window: Duration::from_millis(start.duration_ms),
             deadline,
             latest_end: now + (deadline_in.saturating_sub(PUBLISH_RESERVE)).max(deadline_in / 4 * 3),
@@ -55,19 +61,23 @@ impl Session {
             random: fastrand::Rng::with_seed(seed),
         };
         let mut effects = vec![];
-        match start.recording {
-            Recording::Cpu { sampling_interval_us } if sampling_interval_us > 0 && start.duration_ms > 0 => {
-                session.interval = Duration::from_micros(sampling_interval_us.into());
-                effects.push(Effect::Prove);
+        let possible = match &session.wanted.recording {
+            Recording::Cpu { sampling_interval_us } => *sampling_interval_us > 0 && start.duration_ms > 0,
+            Recording::HeapSampling { sampling_interval_bytes, .. } => {
+                *sampling_interval_bytes > 0 && start.duration_ms > 0
             }
-            other => {
-                session.inspector = Inspector::Settled;
-                session.fail(
-                    FailureReason::Unsupported,
-                    format!("asked to record {other:?} for {:?}, which this sidecar can't: restart the pod to get a \
-                             newer one", session.window),
-                );
-            }
+            Recording::HeapSnapshot { .. } => start.duration_ms == 0,
+            Recording::Unknown => false,
+        };
+        if possible {
+            effects.push(Effect::Prove);
+        } else {
+            session.inspector = Inspector::Settled;
+            let message = format!(
+                "asked to record {:?} for {:?}, which this sidecar can't: restart the pod to get a newer one",
+                session.wanted.recording, session.window
+            );
+            session.fail(FailureReason::Unsupported, message);
         }
         session.settle(now, &mut effects);
         Begun { session, effects }
@@ -105,7 +115,14 @@ impl Session {
             request_name: record.request_name,
             process: record.process,
             container: record.container,
-            interval: Duration::ZERO,
+            // Nothing is recorded any more.
+            wanted: Wanted {
+                recording: Recording::Unknown,
+                bounds: ContainerBounds::default(),
+                overridden: vec![],
+                dry_run: false,
+            },
+            preflight: record.preflight,
             window: Duration::ZERO,
             deadline,
             latest_end: deadline,

@@ -3,29 +3,29 @@
 use super::begin::Begun;
 use super::effect::{BeginError, Effect, Event};
 use super::machine::Session;
+use super::preflight::Measured;
+use super::recorder;
 use crate::attach::close::{close, close_late};
 use crate::attach::eyes::Eyes;
 use crate::attach::ladder::{self, Proved, failure, gone};
-use crate::attach::link::{CallError, Link, ending};
+use crate::attach::link::{Link, ending};
 use crate::attach::open::{OpenError, open};
 use crate::clock;
+use crate::discover::parse::Listener;
 use crate::discover::procfs::ProcRoot;
 use crate::journal::{Journal, Record};
 use crate::publish::collect::{CollectError, collect};
 use crate::publish::put::put;
 use crate::publish::spool::Spool;
 use crate::trust::StoreTrust;
-use pitwall_inspector::{Command, Incoming};
+use pitwall_inspector::Incoming;
 use pitwall_protocol::{
-    ContainerRef, Failure, FailureReason, ProcessId, RequestUid, SessionReport, SidecarMessage,
+    ContainerRef, Failure, FailureReason, ProcessId, Recording, RequestUid, SessionReport, SidecarMessage,
 };
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
-
-/// How long Node may take to start its profiler: 1.5 s a gigabyte of small objects, on a slow machine.
-const BEGIN_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What a session works on and with.
 #[derive(Debug)]
@@ -186,20 +186,35 @@ impl Driver {
                 Effect::Open { proved, patience, disarm_after, record } => {
                     self.open(proved, patience, disarm_after, record);
                 }
-                Effect::Begin { interval } => {
+                Effect::Measure => {
+                    let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
+                    self.begin(Lane::Inspector, async move {
+                        Event::Measured(measure(&link, &ground, process).await)
+                    });
+                }
+                Effect::Begin { recording, node_version } => {
                     let link = self.link.clone();
-                    self.begin(Lane::Inspector, async move { Event::Began(begin(&link, interval).await) });
+                    self.begin(Lane::Inspector, async move {
+                        let begin =
+                            async |link: &mut Link| recorder::begin(link, &recording, &node_version).await;
+                        Event::Began(with(&link, begin).await)
+                    });
                 }
                 Effect::Watch => {
                     let link = self.link.clone();
                     self.begin(Lane::Inspector, async move { watch(&link).await });
                 }
-                Effect::Collect { file } => {
+                Effect::Collect { recording, file } => {
                     let (link, ground) = (self.link.clone(), self.ground.clone());
-                    self.begin(
-                        Lane::Inspector,
-                        async move { take_profile(&link, &ground.spool, &file).await },
-                    );
+                    let (tell, mut last) = (self.teller(), None);
+                    let progress = move |percent| {
+                        if last.replace(percent) != Some(percent) {
+                            tell(Event::Progress(percent));
+                        }
+                    };
+                    self.begin(Lane::Inspector, async move {
+                        take_over(&link, &ground.spool, &file, &recording, progress).await
+                    });
                 }
                 Effect::Close { listener } => {
                     let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
@@ -268,11 +283,20 @@ impl Driver {
         running.task = Some(task.abort_handle());
     }
 
+    /// By which the next thing on the inspector's lane says something while it goes on.
+    fn teller(&self) -> impl Fn(Event) + use<> {
+        let (generation, outcomes) = (self.inspector.generation + 1, self.outcomes.clone());
+        move |event| {
+            // The queue is long enough for what one lane can have under way; progress may be left out.
+            outcomes.try_send(Outcome { lane: Lane::Inspector, generation, event }).ok();
+        }
+    }
+
     fn open(&mut self, proved: Proved, patience: Duration, disarm_after: Duration, record: Box<Record>) {
         // Before the signal, always: the next worker must know what this one may have opened.
         let written = self.write(*record);
         let (ground, process, slot) = (self.ground.clone(), self.key.1, self.link.clone());
-        let (generation, outcomes) = (self.inspector.generation + 1, self.outcomes.clone());
+        let tell = self.teller();
         self.begin(Lane::Inspector, async move {
             if let Err(error) = written {
                 return Event::NotSignalled(failure(
@@ -284,11 +308,7 @@ impl Driver {
                     ),
                 ));
             }
-            let found = |listener: &_| {
-                let event = Event::Found(Clone::clone(listener));
-                // The queue is long enough for what one lane can have under way.
-                outcomes.try_send(Outcome { lane: Lane::Inspector, generation, event }).ok();
-            };
+            let found = |listener: &Listener| tell(Event::Found(listener.clone()));
             match open(&ground.eyes, &ground.proc, process, &proved, patience, disarm_after, found).await {
                 Ok(opened) => {
                     *slot.lock().await = Some(opened.link);
@@ -315,43 +335,26 @@ async fn prove(ground: &Ground, process: ProcessId, container: &ContainerRef) ->
     ladder::climb(&sighting)
 }
 
-async fn begin(slot: &Mutex<Option<Link>>, interval: Duration) -> Result<Duration, BeginError> {
+async fn measure(
+    slot: &Mutex<Option<Link>>,
+    ground: &Ground,
+    process: ProcessId,
+) -> Result<Measured, BeginError> {
+    with(slot, async |link| recorder::measure(link, &ground.proc, process, ground.spool.left()).await).await
+}
+
+async fn with<T>(
+    slot: &Mutex<Option<Link>>,
+    work: impl AsyncFnOnce(&mut Link) -> Result<T, BeginError>,
+) -> Result<T, BeginError> {
     let mut slot = slot.lock().await;
     let Some(link) = slot.as_mut() else { return Err(BeginError::Lost("dropped".to_owned())) };
-    let commands = async {
-        let interval = Command::ProfilerSetSamplingInterval(interval);
-        for result in link.call_all([&Command::ProfilerEnable, &interval]).await? {
-            result?;
-        }
-        if link.exiting {
-            return Ok(None);
-        }
-        let asked = clock::now();
-        link.call(&Command::ProfilerStart).await?;
-        Ok(Some(clock::now().saturating_duration_since(asked)))
-    };
-    match tokio::time::timeout(BEGIN_TIMEOUT, commands).await {
-        Ok(Ok(Some(took))) => Ok(took),
-        Ok(Ok(None)) => Err(BeginError::Exiting),
-        Ok(Err(error @ (CallError::Refused { .. } | CallError::Threw(_)))) => {
-            Err(BeginError::Failed(failure(FailureReason::ProfilerFailed, error.to_string())))
-        }
-        Ok(Err(CallError::Lost { how, .. })) => {
-            // Node may be waiting for this side to hang up.
-            *slot = None;
-            Err(BeginError::Lost(how))
-        }
-        Ok(Err(CallError::Inspector(error))) => {
-            *slot = None;
-            Err(BeginError::Lost(error.to_string()))
-        }
-        Err(_) => Err(BeginError::Failed(failure(
-            FailureReason::ProfilerFailed,
-            format!(
-                "Profiler.start wasn't answered within {BEGIN_TIMEOUT:?}: the app is inside a long native call"
-            ),
-        ))),
+    let done = work(link).await;
+    if let Err(BeginError::Lost(_)) = done {
+        // Node may be waiting for this side to hang up.
+        *slot = None;
     }
+    done
 }
 
 async fn watch(slot: &Mutex<Option<Link>>) -> Event {
@@ -372,25 +375,31 @@ async fn watch(slot: &Mutex<Option<Link>>) -> Event {
     Event::Lost(how)
 }
 
-async fn take_profile(slot: &Mutex<Option<Link>>, spool: &Spool, file: &str) -> Event {
+async fn take_over(
+    slot: &Mutex<Option<Link>>,
+    spool: &Spool,
+    file: &str,
+    recording: &Recording,
+    progress: impl FnMut(u8),
+) -> Event {
     let mut slot = slot.lock().await;
     let Some(link) = slot.as_mut() else { return Event::Lost("dropped".to_owned()) };
-    let error = match collect(link, spool, file).await {
+    let error = match collect(link, spool, file, recording, progress).await {
         Ok(collected) => return Event::Collected(collected.spooled, collected.took),
         Err(error) => error,
     };
-    let text = format!("took over the profile: {error}");
+    let text = format!("took over what was recorded: {error}");
     match error {
         CollectError::Lost(how) => {
             *slot = None;
             Event::Lost(how)
         }
-        CollectError::Inspector(error) => {
+        CollectError::Inspector(_) | CollectError::Chunk(_) => {
             *slot = None;
             Event::Lost(error.to_string())
         }
-        CollectError::Refused(_) => Event::NotCollected(failure(FailureReason::ProfilerFailed, text)),
-        CollectError::Silent => Event::NotCollected(failure(FailureReason::InspectorFailed, text)),
+        CollectError::Refused { .. } => Event::NotCollected(failure(FailureReason::ProfilerFailed, text)),
+        CollectError::Silent(_) => Event::NotCollected(failure(FailureReason::InspectorFailed, text)),
         CollectError::Spool(_) => Event::NotCollected(failure(FailureReason::SpoolFailed, text)),
     }
 }

@@ -1,12 +1,13 @@
 //! What a session hears, and what it asks for.
 
+use super::preflight::Measured;
 use crate::attach::close::Closure;
 use crate::attach::ladder::Proved;
 use crate::discover::parse::Listener;
 use crate::journal::Record;
 use crate::publish::spool::Spooled;
 use crate::publish::upload::{Put, PutError};
-use pitwall_protocol::{Failure, Part, SessionReport, UploadGrant};
+use pitwall_protocol::{Failure, Part, Recording, SessionReport, UploadGrant};
 use std::time::Duration;
 
 /// What happened.
@@ -29,13 +30,17 @@ pub enum Event {
     Silent(Failure),
     /// To [`Effect::Open`]: what opened can't be used.
     Unusable(Failure),
-    /// To [`Effect::Begin`]: the profiler runs; what `Profiler.start` took.
+    /// To [`Effect::Measure`].
+    Measured(Result<Measured, BeginError>),
+    /// To [`Effect::Begin`]: the recording runs; what its start took.
     Began(Result<Duration, BeginError>),
     /// To [`Effect::Watch`]: the app wants to exit and waits for us.
     Exiting,
     /// To [`Effect::Watch`] or [`Effect::Collect`]: the connection ended.
     Lost(String),
-    /// To [`Effect::Collect`]: the profile is on the spool; what `Profiler.stop` took.
+    /// While [`Effect::Collect`] runs: how much of the heap was walked, in percent.
+    Progress(u8),
+    /// To [`Effect::Collect`]: the recording is on the spool; what the command that ends it took.
     Collected(Spooled, Duration),
     /// To [`Effect::Collect`]: there is no profile.
     NotCollected(Failure),
@@ -87,15 +92,21 @@ pub enum Effect {
         /// The record to be written before the signal.
         record: Box<Record>,
     },
-    /// Inspector's lane: start the profiler.
+    /// Inspector's lane: measure what the preflight asks for.
+    Measure,
+    /// Inspector's lane: start to record.
     Begin {
-        /// Between two samples.
-        interval: Duration,
+        /// What.
+        recording: Recording,
+        /// `process.version`.
+        node_version: String,
     },
     /// Inspector's lane: listen for the app's exit and the connection's end.
     Watch,
-    /// Inspector's lane: stop the profiler, and take the profile over to the spool.
+    /// Inspector's lane: end the recording, and take it over to the spool.
     Collect {
+        /// What was recorded.
+        recording: Recording,
         /// The file on the spool.
         file: String,
     },

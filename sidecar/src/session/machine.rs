@@ -1,26 +1,29 @@
 //! The state machine. Pure: no IO, no clock.
 
 use super::effect::{BeginError, Effect, Event};
+use super::preflight::{Measured, preflight, refusal};
 use crate::attach::close::Closure;
 use crate::attach::ladder::{Proved, failure};
 use crate::discover::parse::Listener;
 use crate::journal::{Mark, Record, session_name};
 use crate::publish::upload::{Step, Upload};
 use pitwall_protocol::{
-    Attach, ContainerRef, EarlyEnd, Failure, FailureReason, OpenedBy, ProcessId, RequestUid, SessionPhase,
-    Stall,
+    Attach, Check, ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, OpenedBy, Preflight,
+    ProcessId, Recording, RequestUid, SessionPhase, Stall,
 };
 use std::time::{Duration, Instant};
 
 /// How long the port may take to open after the signal.
-const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
+pub const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a port that didn't open is watched for further.
-pub(super) const LATE_WATCH: Duration = Duration::from_mins(1);
+pub const LATE_WATCH: Duration = Duration::from_mins(1);
 /// How often, and for how long, an inspector that stays open is closed again.
 const STUCK_PAUSE: Duration = Duration::from_secs(30);
 const MOST_STUCK_ROUNDS: u32 = 20;
 /// How long after the end of the window the app closes its inspector by itself.
 const SWITCH_MARGIN: Duration = Duration::from_secs(90);
+/// The same of a snapshot, which must be through by then.
+const SNAPSHOT_MARGIN: Duration = Duration::from_mins(20);
 /// Progress is reported at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
@@ -31,7 +34,8 @@ pub struct Session {
     pub(super) request_name: String,
     pub(super) process: ProcessId,
     pub(super) container: ContainerRef,
-    pub(super) interval: Duration,
+    pub(super) wanted: Wanted,
+    pub(super) preflight: Option<Preflight>,
     pub(super) window: Duration,
     pub(super) deadline: Instant,
     pub(super) latest_end: Instant,
@@ -57,6 +61,15 @@ pub struct Session {
     pub(super) random: fastrand::Rng,
 }
 
+/// What was asked for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) recording: Recording,
+    pub(super) bounds: ContainerBounds,
+    pub(super) overridden: Vec<Check>,
+    pub(super) dry_run: bool,
+}
+
 /// A grant that came before there was something to upload, and when.
 pub(super) type Grant = (pitwall_protocol::UploadGrant, Instant);
 
@@ -74,11 +87,16 @@ pub(super) struct Shown {
 pub(super) enum Inspector {
     Proving,
     Opening,
+    /// Between the proof and the preflight's verdict.
+    Checking,
     Beginning,
     Recording {
         since: Instant,
     },
-    Collecting,
+    Collecting {
+        /// Of a snapshot: how much of the heap was walked.
+        percent: Option<u8>,
+    },
     Closing,
     /// The signal was sent and nothing has opened yet; the end may be told from this moment on.
     WatchingLate {
@@ -100,9 +118,10 @@ impl Inspector {
             Self::WatchingLate { tell_from } => now >= *tell_from,
             Self::Proving
             | Self::Opening
+            | Self::Checking
             | Self::Beginning
             | Self::Recording { .. }
-            | Self::Collecting
+            | Self::Collecting { .. }
             | Self::Closing => false,
         }
     }
@@ -191,9 +210,11 @@ impl Session {
                     Some(Attach { opened_by: OpenedBy::Pitwall, closed: false, attach_us: micros(took) });
                 if self.outcome.is_some() {
                     self.close(now, effects);
+                } else if self.wanted.dry_run || self.is_snapshot() {
+                    self.inspector = Inspector::Checking;
+                    effects.push(Effect::Measure);
                 } else {
-                    self.inspector = Inspector::Beginning;
-                    effects.push(Effect::Begin { interval: self.interval });
+                    self.begin(now, effects);
                 }
             }
             Event::NotSignalled(failure) => {
@@ -209,11 +230,17 @@ impl Session {
                     self.watch_late(now, effects);
                 }
             }
+            Event::Measured(result) => self.measured(result, now, effects),
             Event::Began(result) => self.began(result, now, effects),
             Event::Exiting => {
                 if let Inspector::Recording { since } = self.inspector {
                     self.ended_early = Some(EarlyEnd::ProcessExiting);
                     self.collect(since, now, effects);
+                }
+            }
+            Event::Progress(done) => {
+                if let Inspector::Collecting { percent } = &mut self.inspector {
+                    *percent = Some(done);
                 }
             }
             Event::Lost(how) => {
@@ -270,7 +297,7 @@ impl Session {
                 self.inspector = Inspector::Opening;
                 self.known.clone_from(&proved.known);
                 let patience = ATTACH_PATIENCE.min(self.deadline.saturating_duration_since(now));
-                let disarm_after = patience + self.window + SWITCH_MARGIN;
+                let disarm_after = patience + self.window + switch_margin(&self.wanted.recording);
                 let record = Box::new(self.record(now));
                 effects.push(Effect::Open { proved, patience, disarm_after, record });
             }
@@ -293,25 +320,60 @@ impl Session {
                     effects.push(Effect::Watch);
                 }
             }
-            Err(BeginError::Lost(how)) => {
-                self.lost = Some(how);
-                self.close(now, effects);
-            }
-            Err(BeginError::Exiting) => {
+            Err(error) => self.not_begun(error, now, effects),
+        }
+    }
+
+    fn not_begun(&mut self, error: BeginError, now: Instant, effects: &mut Vec<Effect>) {
+        match error {
+            BeginError::Lost(how) => self.lost = Some(how),
+            BeginError::Exiting => {
                 let pid = self.process.pid;
                 self.fail(
                     FailureReason::ProcessExited,
                     format!(
-                        "pid {pid} was about to exit before the profiler had started; nothing was recorded"
+                        "pid {pid} was about to exit before the recording had begun; nothing was recorded"
                     ),
                 );
-                self.close(now, effects);
             }
-            Err(BeginError::Failed(failure)) => {
-                self.conclude(SessionPhase::Failed(failure));
-                self.close(now, effects);
-            }
+            BeginError::Failed(failure) => self.conclude(SessionPhase::Failed(failure)),
         }
+        self.close(now, effects);
+    }
+
+    /// Decides, before anything starts that couldn't be undone.
+    fn measured(&mut self, result: Result<Measured, BeginError>, now: Instant, effects: &mut Vec<Effect>) {
+        let measured = match result {
+            Ok(measured) => measured,
+            Err(error) => return self.not_begun(error, now, effects),
+        };
+        let preflight = preflight(&self.wanted.recording, &measured, &self.wanted.bounds);
+        let refusal = refusal(&preflight, &self.wanted.overridden);
+        self.preflight = Some(preflight);
+        if let Some(why) = refusal {
+            self.fail(FailureReason::PreflightRefused, format!("pid {}: {why}", self.process.pid));
+            self.close(now, effects);
+        } else if self.wanted.dry_run {
+            self.conclude(SessionPhase::Checked);
+            self.close(now, effects);
+        } else {
+            self.begin(now, effects);
+        }
+    }
+
+    fn begin(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let node_version = self.node_version.clone().unwrap_or_default();
+        if let Some(why) = unsupported(&self.wanted.recording, &node_version) {
+            self.fail(FailureReason::UnsupportedByNode, format!("pid {}: {why}", self.process.pid));
+            self.close(now, effects);
+            return;
+        }
+        self.inspector = Inspector::Beginning;
+        effects.push(Effect::Begin { recording: self.wanted.recording.clone(), node_version });
+    }
+
+    fn is_snapshot(&self) -> bool {
+        matches!(self.wanted.recording, Recording::HeapSnapshot { .. })
     }
 
     /// Ends the recording and keeps what there is.
@@ -322,19 +384,20 @@ impl Session {
                 self.collect(since, now, effects);
             }
             // The profiler will run in a moment; what it then has is kept.
-            Inspector::Beginning => self.ended_early = Some(why),
-            Inspector::Proving | Inspector::Opening => self.give_up(
-                match why {
-                    EarlyEnd::Stopped => SessionPhase::Discarded,
-                    _ => SessionPhase::Failed(failure(
-                        FailureReason::ProcessExited,
-                        "the pod was ended before the recording had begun",
-                    )),
-                },
-                now,
-                effects,
-            ),
-            Inspector::Collecting
+            Inspector::Beginning if !self.is_snapshot() => self.ended_early = Some(why),
+            Inspector::Proving | Inspector::Opening | Inspector::Checking | Inspector::Beginning => self
+                .give_up(
+                    match why {
+                        EarlyEnd::Stopped => SessionPhase::Discarded,
+                        _ => SessionPhase::Failed(failure(
+                            FailureReason::ProcessExited,
+                            "the pod was ended before the recording had begun",
+                        )),
+                    },
+                    now,
+                    effects,
+                ),
+            Inspector::Collecting { .. }
             | Inspector::Closing
             | Inspector::WatchingLate { .. }
             | Inspector::Stuck { .. }
@@ -344,8 +407,8 @@ impl Session {
 
     fn collect(&mut self, since: Instant, now: Instant, effects: &mut Vec<Effect>) {
         self.recorded = now.saturating_duration_since(since);
-        self.inspector = Inspector::Collecting;
-        effects.push(Effect::Collect { file: self.file() });
+        self.inspector = Inspector::Collecting { percent: None };
+        effects.push(Effect::Collect { recording: self.wanted.recording.clone(), file: self.file() });
     }
 
     /// Ends the session with this, and throws away what there is.
@@ -366,9 +429,10 @@ impl Session {
             | Inspector::WatchingLate { .. }
             | Inspector::Stuck { .. }
             | Inspector::Settled => {}
-            Inspector::Beginning | Inspector::Recording { .. } | Inspector::Collecting => {
-                self.close(now, effects);
-            }
+            Inspector::Checking
+            | Inspector::Beginning
+            | Inspector::Recording { .. }
+            | Inspector::Collecting { .. } => self.close(now, effects),
         }
     }
 
@@ -521,7 +585,7 @@ impl Session {
 
     /// The artifact's name on the spool.
     fn file(&self) -> String {
-        format!("{}.cpuprofile.gz", session_name(&self.request, self.process))
+        format!("{}.{}.gz", session_name(&self.request, self.process), extension(&self.wanted.recording))
     }
 
     /// What the next worker must know.
@@ -545,8 +609,40 @@ impl Session {
             node_version: self.node_version.clone(),
             attach: self.attach.clone(),
             stall: self.stall,
+            preflight: self.preflight.clone(),
             end: self.outcome.clone(),
         }
+    }
+}
+
+/// How long after the end of its window a recording's dead-man's switch fires.
+pub fn switch_margin(recording: &Recording) -> Duration {
+    match recording {
+        Recording::HeapSnapshot { .. } => SNAPSHOT_MARGIN,
+        Recording::Cpu { .. } | Recording::HeapSampling { .. } | Recording::Unknown => SWITCH_MARGIN,
+    }
+}
+
+/// The extension by which `DevTools` knows what it opens.
+fn extension(recording: &Recording) -> &'static str {
+    match recording {
+        Recording::Cpu { .. } | Recording::Unknown => "cpuprofile",
+        Recording::HeapSampling { .. } => "heapprofile",
+        Recording::HeapSnapshot { .. } => "heapsnapshot",
+    }
+}
+
+/// Why this version of Node can't record it, if so.
+fn unsupported(recording: &Recording, node_version: &str) -> Option<String> {
+    let major = node_version.strip_prefix('v').and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+    match recording {
+        Recording::HeapSampling { collected: true, .. } if major.is_some_and(|major| major < 20) => {
+            Some(format!(
+                "Node.js {node_version} can't sample what the garbage collector frees, and would leave it out without a \
+             word: set heapSampling.include to Live, or run Node.js 20 or later"
+            ))
+        }
+        _ => None,
     }
 }
 

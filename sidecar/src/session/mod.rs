@@ -12,10 +12,12 @@ mod begin;
 pub mod driver;
 mod effect;
 mod machine;
+pub mod preflight;
+pub mod recorder;
 mod report;
 #[cfg(test)]
 mod tests;
 
 pub use begin::Begun;
 pub use effect::{BeginError, Effect, Event};
-pub use machine::Session;
+pub use machine::{ATTACH_PATIENCE, LATE_WATCH, Session, switch_margin};

@@ -13,9 +13,12 @@ pub(super) fn doing(phase: &SessionPhase) -> &'static str {
     match phase {
         SessionPhase::Attaching => "being attached to",
         SessionPhase::Recording { .. } => "recorded",
-        SessionPhase::Collecting => "handing over its profile",
-        SessionPhase::Uploading { .. } => "recorded already and its profile was uploaded",
-        SessionPhase::Published { .. } | SessionPhase::Failed(_) | SessionPhase::Discarded => "done with",
+        SessionPhase::Collecting { .. } => "handing over what was recorded",
+        SessionPhase::Uploading { .. } => "recorded already and its artifact was uploaded",
+        SessionPhase::Published { .. }
+        | SessionPhase::Checked
+        | SessionPhase::Failed(_)
+        | SessionPhase::Discarded => "done with",
     }
 }
 
@@ -30,6 +33,7 @@ impl Session {
             node_version: self.node_version.clone(),
             attach: self.attach.clone(),
             stall: self.stall,
+            preflight: self.preflight.clone(),
         }
     }
 
@@ -48,12 +52,14 @@ impl Session {
             };
         }
         match self.inspector {
-            Inspector::Proving | Inspector::Opening | Inspector::Beginning => SessionPhase::Attaching,
+            Inspector::Proving | Inspector::Opening | Inspector::Checking | Inspector::Beginning => {
+                SessionPhase::Attaching
+            }
             Inspector::Recording { since } => SessionPhase::Recording {
                 elapsed_ms: millis(now.saturating_duration_since(since).min(self.window)),
                 duration_ms: millis(self.window),
             },
-            Inspector::Collecting => SessionPhase::Collecting,
+            Inspector::Collecting { percent } => SessionPhase::Collecting { percent },
             // A lost connection: what happened shows when the process was looked at.
             Inspector::Closing
             | Inspector::WatchingLate { .. }

@@ -2,6 +2,7 @@
 
 mod any_order;
 mod attaching;
+mod checking;
 mod publishing;
 mod recording;
 mod restart;
@@ -18,8 +19,8 @@ use crate::journal::{Mark, Record};
 use crate::publish::spool::Spooled;
 use crate::publish::upload::PutError;
 use pitwall_protocol::{
-    ContainerRef, EarlyEnd, FailureReason, Part, ProcessId, Recording, RequestUid, SessionPhase,
-    SessionReport, Start, UploadGrant,
+    ContainerBounds, ContainerRef, EarlyEnd, FailureReason, Part, ProcessId, Recording, RequestUid,
+    SessionPhase, SessionReport, Start, UploadGrant,
 };
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,9 @@ fn start() -> Start {
         recording: Recording::Cpu { sampling_interval_us: 1000 },
         duration_ms: 30_000,
         deadline_ms: 300_000,
+        bounds: ContainerBounds::default(),
+        overridden: vec![],
+        dry_run: false,
         grant: grant("u"),
     }
 }

@@ -13,8 +13,8 @@ use authority::Authority;
 use container::Container;
 use operator::{Channel, Operator, TOKEN};
 use pitwall_protocol::{
-    ContainerRef, Look, OperatorMessage, ProcessId, Recording, RequestUid, Seen, SessionPhase, SessionReport,
-    SidecarMessage, Start, Stop, Uploaded,
+    ContainerBounds, ContainerRef, Look, OperatorMessage, ProcessId, Recording, RequestUid, Seen,
+    SessionPhase, SessionReport, SidecarMessage, Start, Stop, Uploaded,
 };
 use sha2::{Digest, Sha256};
 use std::io::Read;
@@ -152,6 +152,9 @@ impl Pod {
             recording: Recording::Cpu { sampling_interval_us: 1000 },
             duration_ms: u64::try_from(duration.as_millis()).expect("short"),
             deadline_ms: 120_000,
+            bounds: ContainerBounds::default(),
+            overridden: vec![],
+            dry_run: false,
             grant: self.store.grant(request, PART, 1, 100),
         }
     }

@@ -1,0 +1,250 @@
+//! What a recording can do to its pod, worked out before it starts. Pure.
+//!
+//! A heap snapshot stops the app and can't be cancelled, so everything is decided here. What it takes was
+//! measured on Node 18 to 26 and depends on the number of objects, which nobody can ask for without a walk of the
+//! heap. So the figures are upper bounds, from heaps of nothing but small objects: 200 to 370 bytes and 3 to 5
+//! microseconds an object, and an object of 37 bytes.
+
+use pitwall_protocol::{Check, CheckResult, ContainerBounds, Preflight, Recording};
+use std::fmt::Write as _;
+
+/// Growth, in bytes a byte of heap: of small objects, and of those in the spaces for large ones, whose slots are
+/// edges.
+const SNAPSHOT_GROWTH: u64 = 10;
+const SNAPSHOT_GROWTH_LARGE: u64 = 4;
+/// The pause, in microseconds a KiB of heap.
+const SNAPSHOT_PAUSE: u64 = 135;
+const SNAPSHOT_PAUSE_LARGE: u64 = 20;
+/// The file, in tenths of a byte a byte of heap.
+const SNAPSHOT_FILE: u64 = 21;
+const SNAPSHOT_FILE_LARGE: u64 = 25;
+/// By how much a snapshot compresses at the least.
+const COMPRESSION: u64 = 4;
+/// How much of a limit may be used, in percent: the kernel's own share of a container isn't in anyone's memory.
+const OF_LIMIT: u64 = 95;
+/// What starting the CPU profiler takes: it walks the heap too.
+const PROFILER_GROWTH: u64 = 64 << 20;
+const PROFILER_PAUSE: u64 = 2;
+/// What the sampling heap profiler takes; its end forces a collection, half a millisecond a MiB.
+const SAMPLING_GROWTH: u64 = 32 << 20;
+
+/// What was measured before the start. Bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// The resident memory of the container's processes together.
+    pub used: u64,
+    /// The JavaScript heap's used bytes.
+    pub heap: u64,
+    /// Of those, the bytes in the spaces for large objects.
+    pub large_objects: u64,
+    /// What the node has free.
+    pub node_free: u64,
+    /// What the spool may still take.
+    pub spool_left: u64,
+}
+
+/// Works out the worst case, and checks it against the bounds.
+pub fn preflight(recording: &Recording, measured: &Measured, bounds: &ContainerBounds) -> Preflight {
+    let Measured { used, heap, large_objects, node_free, spool_left } = *measured;
+    let large = large_objects.min(heap);
+    let small = heap - large;
+    let sum = |of_small: u64, of_large: u64| {
+        small.saturating_mul(of_small).saturating_add(large.saturating_mul(of_large))
+    };
+    let mut result = Preflight { used_bytes: used, heap_bytes: heap, ..Preflight::default() };
+    match recording {
+        Recording::Cpu { .. } | Recording::Unknown => {
+            result.growth_bytes = PROFILER_GROWTH;
+            result.pause_ms = PROFILER_PAUSE * (small >> 20) + 20;
+        }
+        Recording::HeapSampling { .. } => {
+            result.growth_bytes = SAMPLING_GROWTH;
+            result.pause_ms = (heap >> 21) + 5;
+        }
+        Recording::HeapSnapshot { .. } => {
+            result.growth_bytes = sum(SNAPSHOT_GROWTH, SNAPSHOT_GROWTH_LARGE);
+            result.pause_ms = sum(SNAPSHOT_PAUSE, SNAPSHOT_PAUSE_LARGE) / 1024 / 1000 + 1;
+            result.artifact_bytes = sum(SNAPSHOT_FILE, SNAPSHOT_FILE_LARGE) / 10;
+            result.checks = checks(&result, bounds, node_free, spool_left);
+        }
+    }
+    result
+}
+
+fn checks(facts: &Preflight, bounds: &ContainerBounds, node_free: u64, spool_left: u64) -> Vec<CheckResult> {
+    let mut all = vec![];
+    let mut check = |check, holds, message| all.push(CheckResult { check, holds, message });
+    let (growth, pause) = (mib(facts.growth_bytes), facts.pause_ms);
+    let heap = mib(facts.heap_bytes);
+    if let Some(limit) = bounds.memory_bytes {
+        check(
+            Check::MemoryLimit,
+            facts.used_bytes.saturating_add(facts.growth_bytes) <= limit / 100 * OF_LIMIT,
+            format!(
+                "the container uses {} MiB, and a snapshot of its heap of {heap} MiB can add up to {growth} MiB: its \
+                 memory limit is {} MiB",
+                mib(facts.used_bytes),
+                mib(limit)
+            ),
+        );
+    } else {
+        check(
+            Check::NodeMemory,
+            facts.growth_bytes <= node_free / 100 * OF_LIMIT,
+            format!(
+                "a snapshot of the heap of {heap} MiB can add up to {growth} MiB, and the container has no memory \
+                 limit: the node has {} MiB free",
+                mib(node_free)
+            ),
+        );
+    }
+    for (name, patience, what, then) in [
+        (Check::LivenessProbe, bounds.liveness_patience_ms, "liveness", "killed"),
+        (Check::ReadinessProbe, bounds.readiness_patience_ms, "readiness", "taken out of its Service"),
+    ] {
+        let Some(patience) = patience else { continue };
+        check(
+            name,
+            pause < patience,
+            format!(
+                "a snapshot of the heap of {heap} MiB can stop the app for up to {:.1} s, and by its {what} probe the \
+                 container can be {then} after {:.1} s of silence",
+                pause as f64 / 1000.0,
+                patience as f64 / 1000.0
+            ),
+        );
+    }
+    check(
+        Check::SpoolSize,
+        facts.artifact_bytes / COMPRESSION <= spool_left,
+        format!(
+            "the snapshot can have up to {} MiB, compressed {} MiB: the sidecar's spool has {} MiB left",
+            mib(facts.artifact_bytes),
+            mib(facts.artifact_bytes / COMPRESSION),
+            mib(spool_left)
+        ),
+    );
+    all
+}
+
+/// Why the recording must not start, in a message that names what to put in `safety.override`.
+pub fn refusal(preflight: &Preflight, overridden: &[Check]) -> Option<String> {
+    let stands = |one: &&CheckResult| {
+        !one.holds && (one.check == Check::SpoolSize || !overridden.contains(&one.check))
+    };
+    let failed: Vec<_> = preflight.checks.iter().filter(stands).collect();
+    if failed.is_empty() {
+        return None;
+    }
+    let mut text = String::new();
+    for one in &failed {
+        let _ = write!(text, "{:?}: {}. ", one.check, one.message);
+    }
+    text += "Nothing was recorded. ";
+    let names: Vec<_> = failed
+        .iter()
+        .filter(|one| one.check != Check::SpoolSize)
+        .map(|one| format!("{:?}", one.check))
+        .collect();
+    if names.len() == failed.len() {
+        let _ = write!(text, "To take the risk, put into safety.override: {}", names.join(", "));
+    } else {
+        text += "Raise sidecar.spoolSize in the chart's values";
+    }
+    Some(text)
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const SNAPSHOT: Recording = Recording::HeapSnapshot { redact: false };
+
+    fn measured() -> Measured {
+        Measured {
+            used: 100 * MIB,
+            heap: 50 * MIB,
+            large_objects: 0,
+            node_free: 4096 * MIB,
+            spool_left: 512 * MIB,
+        }
+    }
+
+    fn failed(measured: &Measured, bounds: &ContainerBounds) -> Vec<Check> {
+        let preflight = preflight(&SNAPSHOT, measured, bounds);
+        preflight.checks.iter().filter(|one| !one.holds).map(|one| one.check).collect()
+    }
+
+    #[test]
+    fn each_bound_is_checked_against_the_worst_case() {
+        let limit =
+            |mib: u64| ContainerBounds { memory_bytes: Some(mib * MIB), ..ContainerBounds::default() };
+        let alive = |ms| ContainerBounds { liveness_patience_ms: Some(ms), ..limit(4096) };
+        let ready = |ms| ContainerBounds { readiness_patience_ms: Some(ms), ..limit(4096) };
+        let none = ContainerBounds::default();
+        for (bounds, change, expected) in [
+            (limit(640), Measured { ..measured() }, vec![]),
+            (limit(620), Measured { ..measured() }, vec![Check::MemoryLimit]),
+            (limit(620), Measured { large_objects: 40 * MIB, ..measured() }, vec![]),
+            // The node's memory counts only where nothing else bounds.
+            (limit(640), Measured { node_free: 0, ..measured() }, vec![]),
+            (none, Measured { node_free: 500 * MIB, ..measured() }, vec![Check::NodeMemory]),
+            (none, Measured { node_free: 600 * MIB, ..measured() }, vec![]),
+            (alive(6000), measured(), vec![Check::LivenessProbe]),
+            (alive(8000), measured(), vec![]),
+            (ready(6000), measured(), vec![Check::ReadinessProbe]),
+            (ready(8000), measured(), vec![]),
+            (limit(640), Measured { spool_left: 20 * MIB, ..measured() }, vec![Check::SpoolSize]),
+            // Nothing overflows, whatever the app says of its heap.
+            (
+                none,
+                Measured { heap: u64::MAX, large_objects: u64::MAX, ..measured() },
+                vec![Check::NodeMemory, Check::SpoolSize],
+            ),
+        ] {
+            assert_eq!(failed(&change, &bounds), expected, "{bounds:?} {change:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_numbers_and_the_override_and_an_override_lifts_it() {
+        let bounds = ContainerBounds {
+            memory_bytes: Some(512 * MIB),
+            liveness_patience_ms: Some(3000),
+            ..ContainerBounds::default()
+        };
+        let facts = preflight(&SNAPSHOT, &measured(), &bounds);
+        let text = refusal(&facts, &[]).unwrap();
+        for part in ["100 MiB", "50 MiB", "500 MiB", "512 MiB", "3.0 s", "MemoryLimit, LivenessProbe"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        let left = refusal(&facts, &[Check::MemoryLimit]).unwrap();
+        assert!(left.ends_with("safety.override: LivenessProbe"), "{left}");
+        assert_eq!(refusal(&facts, &[Check::MemoryLimit, Check::LivenessProbe]), None);
+    }
+
+    #[test]
+    fn a_spool_that_is_too_small_is_not_overridden() {
+        let small = Measured { spool_left: MIB, ..measured() };
+        let facts = preflight(&SNAPSHOT, &small, &ContainerBounds::default());
+        let text = refusal(&facts, &[Check::SpoolSize]).unwrap();
+        assert!(text.contains("spool") && !text.contains("safety.override"), "{text}");
+    }
+
+    #[test]
+    fn profiles_are_measured_and_not_refused() {
+        for recording in [
+            Recording::Cpu { sampling_interval_us: 1000 },
+            Recording::HeapSampling { sampling_interval_bytes: 1 << 15, collected: false },
+        ] {
+            let facts = preflight(&recording, &measured(), &ContainerBounds::default());
+            assert!(facts.pause_ms > 0 && facts.growth_bytes > 0);
+            assert_eq!((facts.checks.len(), refusal(&facts, &[])), (0, None));
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What is asked of the inspector before and at the start of a recording.
+
+use super::effect::BeginError;
+use super::preflight::Measured;
+use crate::attach::ladder::failure;
+use crate::attach::link::{CallError, Link};
+use crate::clock;
+use crate::discover::procfs::ProcRoot;
+use pitwall_inspector::{Command, expression};
+use pitwall_protocol::{FailureReason, ProcessId, Recording};
+use std::time::Duration;
+
+/// How long Node may take to start its profiler: 1.5 s a gigabyte of small objects, on a slow machine.
+pub const BEGIN_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Starts what records over a window, or prepares for a snapshot. Says what the start took.
+pub async fn begin(
+    link: &mut Link,
+    recording: &Recording,
+    node_version: &str,
+) -> Result<Duration, BeginError> {
+    within(async {
+        let start = match recording {
+            Recording::Cpu { sampling_interval_us } => {
+                let interval = Duration::from_micros((*sampling_interval_us).into());
+                let interval = Command::ProfilerSetSamplingInterval(interval);
+                for result in link.call_all([&Command::ProfilerEnable, &interval]).await? {
+                    result?;
+                }
+                Command::ProfilerStart
+            }
+            Recording::HeapSampling { sampling_interval_bytes, collected } => {
+                link.call(&Command::HeapProfilerEnable).await?;
+                Command::HeapProfilerStartSampling {
+                    interval: *sampling_interval_bytes,
+                    collected: *collected,
+                }
+            }
+            Recording::HeapSnapshot { .. } => {
+                if node_version.starts_with("v20.") {
+                    // V8 11 looks up each closure's position in its source, which takes minutes with large sources;
+                    // the debugger leaves behind the tables that make it quick.
+                    for result in link.call_all([&Command::DebuggerEnable, &Command::DebuggerDisable]).await?
+                    {
+                        result?;
+                    }
+                }
+                Command::HeapProfilerEnable
+            }
+            Recording::Unknown => {
+                return Err(CallError::Refused {
+                    method: "nothing",
+                    message: "unknown recording".to_owned(),
+                });
+            }
+        };
+        if link.exiting {
+            return Ok(None);
+        }
+        let asked = clock::now();
+        link.call(&start).await?;
+        Ok(Some(clock::now().saturating_duration_since(asked)))
+    })
+    .await?
+    .ok_or(BeginError::Exiting)
+}
+
+/// Measures what the preflight asks for.
+pub async fn measure(
+    link: &mut Link,
+    proc: &ProcRoot,
+    process: ProcessId,
+    spool_left: u64,
+) -> Result<Measured, BeginError> {
+    let answered = within(async { link.evaluate(&expression::heap()).await }).await?;
+    let heap = expression::Heap::from_value(&answered).map_err(|error| failed(&error))?;
+    Ok(Measured {
+        used: proc.resident_beside(process.pid),
+        heap: heap.used,
+        large_objects: heap.large_objects,
+        node_free: proc.memory_available().unwrap_or(0),
+        spool_left,
+    })
+}
+
+async fn within<T>(commands: impl Future<Output = Result<T, CallError>>) -> Result<T, BeginError> {
+    match tokio::time::timeout(BEGIN_TIMEOUT, commands).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error @ (CallError::Refused { .. } | CallError::Threw(_)))) => Err(failed(&error)),
+        Ok(Err(CallError::Lost { how, .. })) => Err(BeginError::Lost(how)),
+        Ok(Err(CallError::Inspector(error))) => Err(BeginError::Lost(error.to_string())),
+        Err(_) => Err(failed(&format_args!(
+            "the inspector didn't answer within {BEGIN_TIMEOUT:?}: the app is inside a long native call"
+        ))),
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> BeginError {
+    BeginError::Failed(failure(FailureReason::ProfilerFailed, error.to_string()))
+}

@@ -1,0 +1,105 @@
+//! The preflight, a dry run, and what a snapshot does otherwise than a profile.
+
+use super::*;
+use crate::session::preflight::Measured;
+use pitwall_protocol::{Check, ContainerBounds};
+
+fn snapshot() -> Start {
+    let bounds = ContainerBounds { memory_bytes: Some(512 << 20), ..ContainerBounds::default() };
+    Start { recording: Recording::HeapSnapshot { redact: false }, duration_ms: 0, bounds, ..start() }
+}
+
+fn opened_scene(start: Start) -> Scene {
+    let mut scene = Scene::of(|now| Session::start(start, now, 7));
+    scene.on(proved());
+    scene.on(Event::Found(listener()));
+    assert_eq!(deeds(&scene.on(opened())), ["Measure"]);
+    scene
+}
+
+fn measured(heap_mib: u64) -> Event {
+    let heap = heap_mib << 20;
+    Event::Measured(Ok(Measured { used: 2 * heap, heap, spool_left: 1 << 30, ..Measured::default() }))
+}
+
+#[test]
+fn a_snapshot_is_measured_checked_taken_and_published() {
+    let mut scene = opened_scene(snapshot());
+    assert_eq!(deeds(&scene.on(measured(20))), ["Begin"]);
+    assert_eq!(deeds(&scene.on(began())), ["Watch", "Collect"], "its window is over at once");
+    for (after, percent, told) in [(1000, 10, true), (100, 30, false), (1000, 60, true)] {
+        scene.pass(Duration::from_millis(after));
+        scene.on(Event::Progress(percent));
+        let last = scene.reports().pop().map(|report| report.phase);
+        let shown = last == Some(SessionPhase::Collecting { percent: Some(percent) });
+        assert_eq!(shown, told, "{percent} {last:?}");
+    }
+    scene.on(collected());
+    scene.on(put(1));
+    scene.on(put(2));
+    scene.on(Event::Closed(Closure::Closed));
+    let end = scene.end().unwrap();
+    assert!(
+        matches!(end.phase, SessionPhase::Published { ended_early: None, recorded_ms: 0, .. }),
+        "{end:?}"
+    );
+    assert_eq!(end.preflight.unwrap().heap_bytes, 20 << 20);
+}
+
+#[test]
+fn a_refused_snapshot_closes_the_inspector_and_takes_nothing() {
+    let mut scene = opened_scene(snapshot());
+    assert_eq!(deeds(&scene.on(measured(100))), ["Close"]);
+    scene.on(Event::Closed(Closure::Closed));
+    let end = scene.end().unwrap();
+    let SessionPhase::Failed(failure) = &end.phase else { panic!("{end:?}") };
+    assert_eq!(failure.reason, FailureReason::PreflightRefused);
+    assert!(end.preflight.is_some() && end.attach.unwrap().closed);
+
+    let mut overridden = opened_scene(Start { overridden: vec![Check::MemoryLimit], ..snapshot() });
+    assert_eq!(deeds(&overridden.on(measured(100))), ["Begin"]);
+}
+
+#[test]
+fn a_dry_run_ends_after_the_checks() {
+    for (start, reason) in [
+        (Start { dry_run: true, ..start() }, None),
+        (Start { dry_run: true, ..snapshot() }, Some(FailureReason::PreflightRefused)),
+    ] {
+        let mut scene = opened_scene(start);
+        assert_eq!(deeds(&scene.on(measured(100))), ["Close"]);
+        scene.on(Event::Closed(Closure::Closed));
+        match scene.end().unwrap().phase {
+            SessionPhase::Checked => assert_eq!(reason, None),
+            SessionPhase::Failed(failure) => assert_eq!(Some(failure.reason), reason),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_has_not_begun_is_given_up_by_a_stop() {
+    for checking in [true, false] {
+        let mut scene = opened_scene(snapshot());
+        if !checking {
+            scene.on(measured(20));
+        }
+        assert_eq!(deeds(&scene.on(Event::Stop { keep: true })), ["Close"]);
+        scene.on(Event::Closed(Closure::Closed));
+        assert_eq!(scene.end().unwrap().phase, SessionPhase::Discarded);
+    }
+}
+
+#[test]
+fn what_this_node_cannot_record_is_refused_by_version() {
+    for (version, collected, refused) in
+        [("v18.20.8", true, true), ("v18.20.8", false, false), ("v20.0.0", true, false), ("x", true, false)]
+    {
+        let recording = Recording::HeapSampling { sampling_interval_bytes: 4096, collected };
+        let mut scene = Scene::of(|now| Session::start(Start { recording, ..start() }, now, 7));
+        scene.on(proved());
+        scene.on(Event::Found(listener()));
+        let opened = Event::Opened { node_version: version.into(), took: Duration::ZERO };
+        assert_eq!(deeds(&scene.on(opened)), [if refused { "Close" } else { "Begin" }], "{version}");
+    }
+}

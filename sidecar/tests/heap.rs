@@ -1,0 +1,165 @@
+//! Heap sampling and heap snapshots of real Node processes.
+
+mod pod;
+
+use pitwall_protocol::{
+    Check, ContainerBounds, FailureReason, Recording, SessionPhase, SessionReport, Start,
+};
+use pod::Pod;
+use pod::app::App;
+use pod::operator::Channel;
+use std::time::Duration;
+
+const NODE: &str = "22.23.3";
+const EVERY_NODE: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
+const SNAPSHOT: Recording = Recording::HeapSnapshot { redact: false };
+
+fn sampling(collected: bool) -> Recording {
+    Recording::HeapSampling { sampling_interval_bytes: 4 << 10, collected }
+}
+
+async fn heap_app(pod: &Pod, version: &str) -> App {
+    App::node(&pod.container, version, &["--inspect-port=0"], "heap.js").await
+}
+
+fn snapshot_of(pod: &Pod, app: &App) -> Start {
+    let grant = pod.store.grant("r", 1 << 20, 1, 100);
+    Start { recording: SNAPSHOT, grant, ..pod.start("r", app.id(), Duration::ZERO) }
+}
+
+async fn run(pod: &Pod, channel: &mut Channel, start: &Start) -> SessionReport {
+    pod.begin(channel, start).await;
+    channel.end().await
+}
+
+/// The functions of a `.heapprofile`, each with the bytes that it allocated.
+fn allocated(node: &serde_json::Value, into: &mut Vec<(String, u64)>) {
+    let name = node["callFrame"]["functionName"].as_str().expect("a name").to_owned();
+    into.push((name, node["selfSize"].as_u64().expect("bytes")));
+    for child in node["children"].as_array().expect("children") {
+        allocated(child, into);
+    }
+}
+
+fn most(profile: &serde_json::Value) -> (String, u64) {
+    let mut all = vec![];
+    allocated(&profile["head"], &mut all);
+    all.retain(|(name, _)| !name.starts_with('('));
+    all.into_iter().max_by_key(|(_, bytes)| *bytes).expect("a function")
+}
+
+#[tokio::test]
+async fn live_objects_are_sampled_on_every_node_version() {
+    for version in EVERY_NODE {
+        let (pod, mut channel) = Pod::connected().await;
+        let app = heap_app(&pod, version).await;
+        let recording = sampling(false);
+        let start = Start { recording, ..pod.start("r", app.id(), Duration::from_secs(2)) };
+        let end = run(&pod, &mut channel, &start).await;
+        let (_, profile) = pod.published(&end);
+        assert_eq!(most(&profile).0, "keepSome", "{version}");
+        assert!(end.attach.as_ref().expect("it attached").closed && end.stall.stop_us > 0);
+        assert_eq!(app.other_ports(), [] as [u16; 0]);
+        app.serves().await;
+        pod.acknowledge(&mut channel, &end).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_collector_freed_is_sampled_where_node_can() {
+    for version in &EVERY_NODE[1..] {
+        let (pod, mut channel) = Pod::connected().await;
+        let app = heap_app(&pod, version).await;
+        let recording = sampling(true);
+        let start = Start { recording, ..pod.start("r", app.id(), Duration::from_secs(2)) };
+        let (_, profile) = pod.published(&run(&pod, &mut channel, &start).await);
+        assert_eq!(most(&profile).0, "dropMuch", "{version}");
+    }
+    let (pod, mut channel) = Pod::connected().await;
+    let app = heap_app(&pod, EVERY_NODE[0]).await;
+    let start = Start { recording: sampling(true), ..pod.start("r", app.id(), Duration::from_secs(2)) };
+    let end = run(&pod, &mut channel, &start).await;
+    let SessionPhase::Failed(failure) = &end.phase else { panic!("{end:?}") };
+    assert_eq!(failure.reason, FailureReason::UnsupportedByNode);
+    assert!(failure.message.contains("heapSampling.include"), "{}", failure.message);
+    assert_eq!(app.other_ports(), [] as [u16; 0]);
+    app.serves().await;
+}
+
+#[tokio::test]
+async fn a_heap_snapshot_of_every_node_version_is_complete_and_names_what_is_kept() {
+    for version in EVERY_NODE {
+        let (pod, mut channel) = Pod::connected().await;
+        let mut app = heap_app(&pod, version).await;
+        pod.begin(&mut channel, &snapshot_of(&pod, &app)).await;
+        channel.report(|report| matches!(report.phase, SessionPhase::Collecting { .. })).await;
+        let end = channel.end().await;
+        let (_, snapshot) = pod.published(&end);
+        let fields = snapshot["snapshot"]["meta"]["node_fields"].as_array().expect("fields").len();
+        let nodes = snapshot["nodes"].as_array().expect("nodes").len();
+        assert_eq!(
+            nodes as u64,
+            snapshot["snapshot"]["node_count"].as_u64().expect("a count") * fields as u64
+        );
+        let strings = snapshot["strings"].as_array().expect("strings");
+        for kept in ["KeptThing", "a text that is kept: \u{e9}\u{4e16} \"\\"] {
+            assert!(strings.iter().any(|one| one == kept), "{kept} of {version}");
+        }
+        let preflight = end.preflight.clone().expect("it was checked");
+        assert!(
+            preflight.heap_bytes > 1 << 20 && preflight.used_bytes > preflight.heap_bytes,
+            "{preflight:?}"
+        );
+        let SessionPhase::Published { artifact, .. } = &end.phase else { unreachable!() };
+        assert!(artifact.uncompressed_bytes <= preflight.artifact_bytes, "{version}: {preflight:?}");
+        assert!(u128::from(end.stall.stop_us) / 1000 <= 4 * u128::from(preflight.pause_ms), "{end:?}");
+        assert_eq!(app.other_ports(), [] as [u16; 0]);
+        app.says("tick").await;
+        app.serves().await;
+        pod.acknowledge(&mut channel, &end).await;
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_could_kill_its_pod_is_refused_with_the_numbers_unless_overridden() {
+    let (pod, mut channel) = Pod::connected().await;
+    let app = heap_app(&pod, NODE).await;
+    let bounds = ContainerBounds {
+        memory_bytes: Some(64 << 20),
+        liveness_patience_ms: Some(1),
+        readiness_patience_ms: Some(60_000),
+    };
+    let start = Start { bounds, overridden: vec![Check::LivenessProbe], ..snapshot_of(&pod, &app) };
+    let end = run(&pod, &mut channel, &start).await;
+    let SessionPhase::Failed(failure) = &end.phase else { panic!("{end:?}") };
+    assert_eq!(failure.reason, FailureReason::PreflightRefused);
+    assert!(failure.message.ends_with("safety.override: MemoryLimit"), "{}", failure.message);
+    assert!(failure.message.contains("64 MiB"), "{}", failure.message);
+    assert_eq!(end.preflight.as_ref().expect("checked").checks.len(), 4);
+    assert!(end.attach.as_ref().expect("it attached").closed);
+    pod.acknowledge(&mut channel, &end).await;
+
+    let overridden = vec![Check::LivenessProbe, Check::MemoryLimit];
+    let again = Start { overridden, request: pitwall_protocol::RequestUid("again".into()), ..start };
+    let again = Start { grant: pod.store.grant("again", 1 << 20, 1, 100), ..again };
+    pod.published(&run(&pod, &mut channel, &again).await);
+}
+
+#[tokio::test]
+async fn a_dry_run_proves_and_checks_and_leaves_everything_as_it_was() {
+    for recording in [SNAPSHOT, sampling(false), Recording::Cpu { sampling_interval_us: 1000 }] {
+        let (pod, mut channel) = Pod::connected().await;
+        let app = heap_app(&pod, NODE).await;
+        let duration = if recording == SNAPSHOT { Duration::ZERO } else { Duration::from_mins(5) };
+        let start = Start { recording, dry_run: true, ..pod.start("r", app.id(), duration) };
+        let end = run(&pod, &mut channel, &start).await;
+        assert_eq!(end.phase, SessionPhase::Checked);
+        let preflight = end.preflight.clone().expect("checked");
+        assert!(preflight.pause_ms > 0 && preflight.growth_bytes > 0, "{preflight:?}");
+        assert_eq!(end.stall, pitwall_protocol::Stall::default());
+        assert_eq!(app.other_ports(), [] as [u16; 0]);
+        assert_eq!(pod.store.uploads(), [] as [String; 0]);
+        app.serves().await;
+        pod.acknowledge(&mut channel, &end).await;
+    }
+}
