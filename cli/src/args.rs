@@ -2,7 +2,7 @@
 
 use crate::exit::EXIT_CODES;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use pitwall_crds::{Duration, PodPick};
+use pitwall_crds::{Duration, PodPick, PreflightCheck};
 use std::path::PathBuf;
 
 /// For `--help`.
@@ -40,7 +40,13 @@ pub(crate) enum Command {
     /// Record a CPU profile, print what is hot, and download it
     #[command(after_help = format!("{EXAMPLE}\n\n{EXIT_CODES}"))]
     Cpu(CpuArgs),
-    /// Record a CPU profile of a process on this machine, without a cluster
+    /// Record which code allocates, and download it
+    #[command(visible_alias = "heap", after_help = EXIT_CODES)]
+    HeapSampling(HeapSamplingArgs),
+    /// Take a snapshot of the heap, and download it: stops the process for seconds, and takes memory
+    #[command(visible_alias = "snapshot", after_help = EXIT_CODES)]
+    HeapSnapshot(HeapSnapshotArgs),
+    /// Record a process on this machine, without a cluster
     #[command(after_help = "Example: kubectl pitwall local --command server.js --duration 10s")]
     Local(LocalArgs),
     /// Follow a request to its end, as `cpu` does for the one it makes
@@ -64,8 +70,48 @@ pub(crate) enum Command {
 }
 
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("what").required(true).args(["target", "selector"])))]
 pub(crate) struct CpuArgs {
+    /// How long to record, from 1s to 10m
+    #[arg(short, long, default_value = "30s")]
+    pub duration: Duration,
+    /// Time between samples, from 100us to 100ms
+    #[arg(long, value_name = "DURATION", default_value = "1ms")]
+    pub sampling_interval: Duration,
+    #[command(flatten)]
+    pub record: RecordArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HeapSamplingArgs {
+    /// How long to record, from 1s to 10m
+    #[arg(short, long, default_value = "30s")]
+    pub duration: Duration,
+    /// Bytes that are allocated between two samples: 4Ki, 8Ki and so on to 1Mi
+    #[arg(long, value_name = "SIZE", default_value = "32Ki")]
+    pub sampling_interval: String,
+    /// Which objects: those that are reachable at the end, or also those that were freed (Node.js 20)
+    #[arg(long, value_enum, ignore_case = true, default_value = "Live")]
+    pub include: Include,
+    #[command(flatten)]
+    pub record: RecordArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HeapSnapshotArgs {
+    /// Replace the contents of strings before anything leaves the pod
+    #[arg(long)]
+    pub redact: bool,
+    /// Take the risk that a check names; several with commas between
+    #[arg(long = "override", value_name = "CHECK", value_enum, ignore_case = true, value_delimiter = ',')]
+    pub overridden: Vec<OverriddenCheck>,
+    #[command(flatten)]
+    pub record: RecordArgs,
+}
+
+/// What every type of recording takes.
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("what").required(true).args(["target", "selector"])))]
+pub(crate) struct RecordArgs {
     /// What to profile, as kubectl writes it: deploy/checkout, sts/db, job/import, pod/x; a bare name is a pod's
     pub target: Option<String>,
     /// A second word, which is refused with what to write instead
@@ -74,12 +120,6 @@ pub(crate) struct CpuArgs {
     /// Profile the pods that carry these labels, such as app=checkout
     #[arg(short = 'l', long)]
     pub selector: Option<String>,
-    /// How long to record, from 1s to 10m
-    #[arg(short, long, default_value = "30s")]
-    pub duration: Duration,
-    /// Time between samples, from 100us to 100ms
-    #[arg(long, value_name = "DURATION", default_value = "1ms")]
-    pub sampling_interval: Duration,
     /// Container to record in; default: the only one that runs Node.js
     #[arg(short, long)]
     pub container: Option<String>,
@@ -89,15 +129,18 @@ pub(crate) struct CpuArgs {
     /// Which pods, when there are more
     #[arg(long, value_enum, ignore_case = true, default_value = "Oldest")]
     pub pick: Pick,
-    /// How long the request may take, waiting included, from 10s to 24h
-    #[arg(long, value_name = "DURATION", default_value = "15m")]
-    pub deadline: Duration,
+    /// How long the request may take, waiting included, from 10s to 24h; default: 15m
+    #[arg(long, value_name = "DURATION")]
+    pub deadline: Option<Duration>,
     /// How long the finished request and its artifacts are kept; default: until someone deletes it
     #[arg(long, value_name = "DURATION")]
     pub ttl: Option<Duration>,
     /// Name of the request; default: a readable one with five random characters
     #[arg(long)]
     pub name: Option<String>,
+    /// Prove and check everything in the pod, and record nothing
+    #[arg(long)]
+    pub check: bool,
     /// Print the request instead of making it
     #[arg(long)]
     pub dry_run: bool,
@@ -114,12 +157,18 @@ pub(crate) struct LocalArgs {
     /// Record the only Node.js process whose command line holds this
     #[arg(long, value_name = "TEXT")]
     pub command: Option<String>,
-    /// How long to record, from 1s to 10m; Ctrl-C ends it sooner, and keeps what was recorded
+    /// What to record
+    #[arg(short, long, value_enum, ignore_case = true, default_value = "CPU")]
+    pub r#type: LocalType,
+    /// How long to record, from 1s to 10m, but for a snapshot; Ctrl-C ends it sooner, and keeps what was recorded
     #[arg(short, long, default_value = "30s", value_parser = between("1s", "10m"))]
     pub duration: Duration,
-    /// Time between samples, from 100us to 100ms
+    /// Of a CPU profile: time between samples, from 100us to 100ms
     #[arg(long, value_name = "DURATION", default_value = "1ms", value_parser = between("100us", "100ms"))]
     pub sampling_interval: Duration,
+    /// Of a snapshot: take the risk that a check names
+    #[arg(long = "override", value_name = "CHECK", value_enum, ignore_case = true, value_delimiter = ',')]
+    pub overridden: Vec<OverriddenCheck>,
     /// Folder to save the profile in
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
@@ -236,6 +285,55 @@ pub(crate) enum Shell {
     Kubectl,
 }
 
+/// `ProfileType`, as an argument.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LocalType {
+    /// Where the time goes
+    #[value(name = "CPU")]
+    Cpu,
+    /// Which code allocates
+    #[value(name = "HeapSampling")]
+    HeapSampling,
+    /// Every object, and what keeps it alive; stops the process for seconds
+    #[value(name = "HeapSnapshot")]
+    HeapSnapshot,
+}
+
+/// `AllocationsIncluded`, as an argument.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[value(rename_all = "PascalCase")]
+pub(crate) enum Include {
+    /// Reachable at the end
+    Live,
+    /// All that were allocated
+    All,
+}
+
+/// `PreflightCheck`, as an argument.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[value(rename_all = "PascalCase")]
+pub(crate) enum OverriddenCheck {
+    /// The container's memory limit
+    MemoryLimit,
+    /// The node's free memory
+    NodeMemory,
+    /// The liveness probe's patience
+    LivenessProbe,
+    /// The readiness probe's patience
+    ReadinessProbe,
+}
+
+impl From<OverriddenCheck> for PreflightCheck {
+    fn from(check: OverriddenCheck) -> Self {
+        match check {
+            OverriddenCheck::MemoryLimit => Self::MemoryLimit,
+            OverriddenCheck::NodeMemory => Self::NodeMemory,
+            OverriddenCheck::LivenessProbe => Self::LivenessProbe,
+            OverriddenCheck::ReadinessProbe => Self::ReadinessProbe,
+        }
+    }
+}
+
 /// `PodPick`, as an argument.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 #[value(rename_all = "PascalCase")]
@@ -279,6 +377,9 @@ mod tests {
             ("cpu deploy/x --pods 33", ErrorKind::ValueValidation),
             ("cpu deploy/x --pick Best", ErrorKind::InvalidValue),
             ("cpu deploy/x --output yaml", ErrorKind::InvalidValue),
+            ("heap-snapshot deploy/x --duration 30s", ErrorKind::UnknownArgument),
+            ("snapshot deploy/x --override Gravity", ErrorKind::InvalidValue),
+            ("heap deploy/x --include Some", ErrorKind::InvalidValue),
             ("frobnicate", ErrorKind::InvalidSubcommand),
         ] {
             let words = std::iter::once("kubectl-pitwall").chain(line.split(' '));

@@ -41,7 +41,7 @@ pub(crate) async fn follow(
 ) -> Result<Followed, Failure> {
     let name = request.metadata.name.clone().unwrap_or_default();
     let later = later(&name, &cluster.namespace);
-    let give_up = screen.now() + request.spec.active_deadline.as_std() + GRACE;
+    let give_up = screen.now() + request.spec.deadline().as_std() + GRACE;
     let mut sights = Sights::default();
     sights.look(&request, screen, false);
     let mut stops: JoinSet<Result<Request, Failure>> = JoinSet::new();
@@ -91,7 +91,7 @@ pub(crate) async fn follow(
                     screen.clear();
                     return Err(Failure::cluster(format!(
                         "{name} is past its deadline of {} and hasn't ended: is Pitwall's operator running? {later}",
-                        request.spec.active_deadline,
+                        request.spec.deadline(),
                     )));
                 }
             }

@@ -74,10 +74,21 @@ pub(crate) struct Request {
 pub(crate) struct Spec {
     pub target: Target,
     pub r#type: Word<ProfileType>,
-    /// Nothing for a type that takes no time.
-    #[serde(default)]
-    pub duration: Duration,
-    pub active_deadline: Duration,
+    pub duration: Option<Duration>,
+    pub active_deadline: Option<Duration>,
+}
+
+impl Spec {
+    /// How long is recorded; nothing for a type that takes no time.
+    pub(crate) fn window(&self) -> Duration {
+        let takes_time = self.r#type != ProfileType::HeapSnapshot;
+        self.duration.unwrap_or(if takes_time { Duration::from_secs(30) } else { Duration::default() })
+    }
+
+    /// How long the request may take.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.active_deadline.unwrap_or_else(|| pitwall_crds::default_deadline(self.window()))
+    }
 }
 
 /// `spec.target`, as far as it is shown.

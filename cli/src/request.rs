@@ -1,14 +1,15 @@
 //! The `ProfileRequest` that a command line asks for.
 
 use crate::{
-    args::CpuArgs,
+    args::{CpuArgs, HeapSamplingArgs, HeapSnapshotArgs, Include, RecordArgs},
     exit::Failure,
     selector,
     target::{self, Named, TargetError},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pitwall_crds::{
-    CpuSettings, LabelSelector, Output, PodChoice, ProfileRequest, ProfileRequestSpec, ProfileType, Target,
+    AllocationsIncluded, CpuSettings, HeapSamplingSettings, HeapSnapshotSettings, LabelSelector, Output,
+    PodChoice, ProfileRequest, ProfileRequestSpec, ProfileType, Redaction, Safety, Target,
 };
 
 /// The API server adds five characters to a generated name, and pods that carry it as a label's value allow
@@ -22,8 +23,61 @@ pub(crate) struct Composed {
     pub remark: Option<String>,
 }
 
-/// Makes the request of `kubectl pitwall cpu`. Bounds are the API's to check.
-pub(crate) fn compose(args: &CpuArgs, namespace: Option<&str>) -> Result<Composed, Failure> {
+/// What is to be recorded, as far as the types differ.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// In the name of the request.
+    word: &'static str,
+    r#type: ProfileType,
+    duration: Option<pitwall_crds::Duration>,
+    cpu: Option<CpuSettings>,
+    heap_sampling: Option<HeapSamplingSettings>,
+    heap_snapshot: Option<HeapSnapshotSettings>,
+    safety: Safety,
+}
+
+impl Wanted {
+    fn new(word: &'static str, r#type: ProfileType) -> Self {
+        let safety = Safety::default();
+        Self { word, r#type, duration: None, cpu: None, heap_sampling: None, heap_snapshot: None, safety }
+    }
+}
+
+impl From<&CpuArgs> for Wanted {
+    fn from(args: &CpuArgs) -> Self {
+        let cpu = Some(CpuSettings { sampling_interval: args.sampling_interval });
+        Self { duration: Some(args.duration), cpu, ..Self::new("cpu", ProfileType::Cpu) }
+    }
+}
+
+impl From<&HeapSamplingArgs> for Wanted {
+    fn from(args: &HeapSamplingArgs) -> Self {
+        let include = match args.include {
+            Include::Live => AllocationsIncluded::Live,
+            Include::All => AllocationsIncluded::All,
+        };
+        let heap_sampling =
+            Some(HeapSamplingSettings { sampling_interval: args.sampling_interval.clone(), include });
+        let new = Self::new("heap-sampling", ProfileType::HeapSampling);
+        Self { duration: Some(args.duration), heap_sampling, ..new }
+    }
+}
+
+impl From<&HeapSnapshotArgs> for Wanted {
+    fn from(args: &HeapSnapshotArgs) -> Self {
+        let redact = if args.redact { Redaction::Strings } else { Redaction::None };
+        let safety = Safety { overridden: args.overridden.iter().map(|check| (*check).into()).collect() };
+        let heap_snapshot = Some(HeapSnapshotSettings { redact });
+        Self { heap_snapshot, safety, ..Self::new("heap-snapshot", ProfileType::HeapSnapshot) }
+    }
+}
+
+/// Makes the request of `kubectl pitwall cpu` and its like. Bounds are the API's to check.
+pub(crate) fn compose(
+    args: &RecordArgs,
+    wanted: Wanted,
+    namespace: Option<&str>,
+) -> Result<Composed, Failure> {
     let usage = |error: &dyn std::error::Error| Failure::usage(error.to_string());
     let mut target = Target { container: args.container.clone(), ..Target::default() };
     target.pods = PodChoice { limit: args.pods, pick: args.pick.into() };
@@ -64,9 +118,13 @@ pub(crate) fn compose(args: &CpuArgs, namespace: Option<&str>) -> Result<Compose
     };
     let spec = ProfileRequestSpec {
         target,
-        r#type: ProfileType::Cpu,
-        duration: args.duration,
-        cpu: CpuSettings { sampling_interval: args.sampling_interval },
+        r#type: wanted.r#type,
+        duration: wanted.duration,
+        cpu: wanted.cpu,
+        heap_sampling: wanted.heap_sampling,
+        heap_snapshot: wanted.heap_snapshot,
+        safety: wanted.safety,
+        dry_run: args.check,
         concurrency: pitwall_crds::Concurrency::default(),
         output: Output::default(),
         stop: false,
@@ -75,7 +133,7 @@ pub(crate) fn compose(args: &CpuArgs, namespace: Option<&str>) -> Result<Compose
     };
     let metadata = ObjectMeta {
         name: args.name.clone(),
-        generate_name: args.name.is_none().then(|| generated_prefix(&stem, "-cpu-")),
+        generate_name: args.name.is_none().then(|| generated_prefix(&stem, &format!("-{}-", wanted.word))),
         namespace: namespace.map(str::to_owned),
         ..ObjectMeta::default()
     };
@@ -111,7 +169,34 @@ mod tests {
     fn composed(line: &str) -> Result<Composed, Failure> {
         let words = ["kubectl-pitwall", "cpu"].into_iter().chain(line.split('|'));
         let Command::Cpu(args) = Cli::try_parse_from(words).unwrap().command else { panic!("cpu") };
-        compose(&args, Some("shop"))
+        compose(&args.record, (&args).into(), Some("shop"))
+    }
+
+    #[test]
+    fn each_type_has_its_own_settings() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().command;
+        let Command::HeapSampling(sampling) = parse("x heap deploy/a --include all --check") else {
+            panic!()
+        };
+        let spec = compose(&sampling.record, (&sampling).into(), None).unwrap().request.spec;
+        let seen = serde_json::to_value(&spec).unwrap();
+        assert_eq!(
+            (&seen["type"], &seen["heapSampling"], &seen["duration"], &seen["dryRun"]),
+            (
+                &json!("HeapSampling"),
+                &json!({ "samplingInterval": "32Ki", "include": "All" }),
+                &json!("30s"),
+                &json!(true)
+            )
+        );
+        let line = "x heap-snapshot deploy/a --redact --override MemoryLimit,LivenessProbe";
+        let Command::HeapSnapshot(snapshot) = parse(line) else { panic!() };
+        let request = compose(&snapshot.record, (&snapshot).into(), None).unwrap().request;
+        assert_eq!(request.metadata.generate_name.as_deref(), Some("a-heap-snapshot-"));
+        let seen = serde_json::to_value(&request.spec).unwrap();
+        assert_eq!(seen["heapSnapshot"], json!({ "redact": "Strings" }));
+        assert_eq!(seen["safety"], json!({ "override": ["MemoryLimit", "LivenessProbe"] }));
+        assert!(seen.get("duration").is_none() && seen.get("cpu").is_none());
     }
 
     #[test]
@@ -138,6 +223,8 @@ mod tests {
                     "type": "CPU",
                     "duration": "10s",
                     "cpu": { "samplingInterval": "500us" },
+                    "safety": {},
+                    "dryRun": false,
                     "concurrency": "Wait",
                     "output": { "formats": ["Native"] },
                     "stop": false,

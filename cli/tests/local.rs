@@ -26,6 +26,11 @@ impl Node {
             .stderr(Stdio::null())
             .spawn()
             .expect("Node starts");
+        // For an instant after exec a process has no command line.
+        let shown = || std::fs::read(format!("/proc/{}/cmdline", child.id())).expect("it runs");
+        while shown().is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         Self { child }
     }
 
@@ -75,6 +80,26 @@ fn a_process_is_recorded_into_a_file_and_its_inspector_is_closed() {
         assert_eq!(left.len(), 1, "{left:?}");
         assert!(!node.inspector_is_open(), "{version}");
         assert!(node.child.try_wait().unwrap().is_none(), "{version}: it lives on");
+    }
+}
+
+#[test]
+fn the_heap_is_sampled_and_taken_whole() {
+    for (kind, extension, member) in
+        [("HeapSampling", "heapprofile", "head"), ("heapsnapshot", "heapsnapshot", "snapshot")]
+    {
+        let node = Node::busy("22.23.3", "heap");
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_str().unwrap();
+        let pid = node.child.id().to_string();
+        let output = local(&[&pid, "--type", kind, "--duration", "1s", "--dir", dir]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("panel Memory"), "{said}");
+        let recording = std::fs::read(folder.path().join(format!("node-{pid}.{extension}"))).unwrap();
+        let recording: Value = serde_json::from_slice(&recording).unwrap();
+        assert!(recording[member].is_object(), "{kind}");
+        assert!(!node.inspector_is_open(), "{kind}");
     }
 }
 

@@ -23,12 +23,13 @@ pub use duration::{Duration, ParseDurationError};
 pub use label_selector::{LabelSelector, LabelSelectorRequirement, SelectorOperator};
 pub use reason::Reason;
 pub use request::{
-    Concurrency, CpuSettings, Format, Output, PodChoice, PodPick, ProfileRequest, ProfileRequestSpec,
-    ProfileType, Target, Threads, WorkloadKind, WorkloadRef,
+    AllocationsIncluded, Concurrency, CpuSettings, Format, HeapSamplingSettings, HeapSnapshotSettings,
+    Output, PodChoice, PodPick, PreflightCheck, ProfileRequest, ProfileRequestSpec, ProfileType, Redaction,
+    Safety, Target, Threads, WorkloadKind, WorkloadRef, default_deadline,
 };
 pub use status::{
-    Artifact, AttachStatus, Finding, FindingKind, InspectorOpener, Phase, ProfileRequestStatus, StallStatus,
-    Summary, TargetPhase, TargetStatus,
+    Artifact, AttachStatus, Finding, FindingKind, InspectorOpener, Phase, PreflightCheckStatus,
+    PreflightStatus, ProfileRequestStatus, StallStatus, Summary, TargetPhase, TargetStatus,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

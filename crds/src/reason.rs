@@ -41,6 +41,8 @@ reasons! {
     SomeTargetsFailed => "Read status.targets for each one's reason.",
     /// The findings are in status.
     FindingsReady => "",
+    /// The dry run proved and checked everything, and recorded nothing.
+    Checked => "",
     /// Recordings and their analysis are under way.
     InProgress => "",
     /// The recording was stopped by spec.stop, and what there was is kept.
@@ -99,6 +101,10 @@ reasons! {
     WrongProcess => "Give each process a port of its own with --inspect-port.",
     /// The inspector refused, dropped or garbled the conversation.
     InspectorFailed => "Try again; if it stays so, report it with the message.",
+    /// A check before the recording says that it could hurt the pod.
+    PreflightRefused => "Raise the limit in the message, record a pod with a smaller heap, or put the check's name into safety.override.",
+    /// This version of Node.js can't record that.
+    UnsupportedByNode => "Change the settings as the message says, or run a newer Node.js.",
     /// Node.js answered a profiler command with an error.
     ProfilerFailed => "Try again; if it stays so, report it with the message.",
     /// The process ended while it was recorded, and nothing could be saved.

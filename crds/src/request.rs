@@ -5,6 +5,25 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The same of a field that may be absent.
+macro_rules! unchanged {
+    ($field:literal) => {
+        concat!(
+            " && has(self.",
+            $field,
+            ") == has(oldSelf.",
+            $field,
+            ") && (!has(self.",
+            $field,
+            ") || self.",
+            $field,
+            " == oldSelf.",
+            $field,
+            ")"
+        )
+    };
+}
+
 /// What to record, from which pods, for how long.
 ///
 /// Immutable but for `stop` (false to true) and `ttlAfterFinished`: a recording is asked for by making a new
@@ -37,20 +56,36 @@ use serde::{Deserialize, Serialize};
 #[x_kube(
     validation = Rule::new(IMMUTABLE).message("spec is immutable but for stop and ttlAfterFinished; make a new ProfileRequest"),
     validation = Rule::new("!oldSelf.stop || self.stop").message("stop can't be taken back; make a new ProfileRequest").field_path(".stop"),
-    validation = Rule::new("duration(self.activeDeadline) > duration(self.duration)").message("activeDeadline must be longer than duration").field_path(".activeDeadline")
+    validation = Rule::new("!has(self.activeDeadline) || self.type == 'HeapSnapshot' || duration(self.activeDeadline) > duration(has(self.duration) ? self.duration : '30s')").message("activeDeadline must be longer than duration (30s unless given)").field_path(".activeDeadline"),
+    validation = Rule::new("!has(self.duration) || self.type != 'HeapSnapshot'").message("a HeapSnapshot has no duration").field_path(".duration"),
+    validation = Rule::new("!has(self.cpu) || self.type == 'CPU'").message("cpu is for type CPU").field_path(".cpu"),
+    validation = Rule::new("!has(self.heapSampling) || self.type == 'HeapSampling'").message("heapSampling is for type HeapSampling").field_path(".heapSampling"),
+    validation = Rule::new("!has(self.heapSnapshot) || self.type == 'HeapSnapshot'").message("heapSnapshot is for type HeapSnapshot").field_path(".heapSnapshot")
 )]
 pub struct ProfileRequestSpec {
     /// Which processes to record.
     pub target: Target,
     /// What to record.
     pub r#type: ProfileType,
-    /// How long to record, from 1s to 10m.
-    #[serde(default = "default_duration")]
+    /// How long to record, from 1s to 10m; unset: 30s. Not for type HeapSnapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('10m')").message("duration must be from 1s to 10m"))]
-    pub duration: Duration,
+    pub duration: Option<Duration>,
     /// Settings of the CPU profiler, for type CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<CpuSettings>,
+    /// Settings of the sampling heap profiler, for type HeapSampling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heap_sampling: Option<HeapSamplingSettings>,
+    /// Settings of a heap snapshot, for type HeapSnapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heap_snapshot: Option<HeapSnapshotSettings>,
+    /// What protects the target, and what its author takes responsibility for.
     #[serde(default)]
-    pub cpu: CpuSettings,
+    pub safety: Safety,
+    /// Set to true to prove and check everything, report it in status, and record nothing.
+    #[serde(default)]
+    pub dry_run: bool,
     /// What happens when a target is already being recorded by another request.
     #[serde(default)]
     pub concurrency: Concurrency,
@@ -60,11 +95,12 @@ pub struct ProfileRequestSpec {
     /// Set to true to stop now and keep what was recorded. Deleting the object discards it.
     #[serde(default)]
     pub stop: bool,
-    /// How long the request may take from its creation to its end, waiting included: from 10s to 24h. At its
-    /// end whatever is still under way fails with the reason DeadlineExceeded.
-    #[serde(default = "default_active_deadline")]
+    /// How long the request may take from its creation to its end, waiting included: from 10s to 24h; unset: 15m,
+    /// and 10m more than duration if that is longer. At its end whatever is still under way fails with the
+    /// reason DeadlineExceeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')").message("activeDeadline must be from 10s to 24h"))]
-    pub active_deadline: Duration,
+    pub active_deadline: Option<Duration>,
     /// How long the finished request, and with it its artifacts, is kept. Unset: until someone deletes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) <= duration('8760h')").message("ttlAfterFinished must be at most 8760h"))]
@@ -72,17 +108,35 @@ pub struct ProfileRequestSpec {
 }
 
 /// Names every field of the spec but `stop` and `ttlAfterFinished`; a test holds it to that.
-const IMMUTABLE: &str = "self.target == oldSelf.target && self.type == oldSelf.type \
-     && self.duration == oldSelf.duration && self.cpu == oldSelf.cpu \
-     && self.concurrency == oldSelf.concurrency && self.output == oldSelf.output \
-     && self.activeDeadline == oldSelf.activeDeadline";
+const IMMUTABLE: &str = concat!(
+    "self.target == oldSelf.target && self.type == oldSelf.type && self.safety == oldSelf.safety",
+    " && self.dryRun == oldSelf.dryRun && self.concurrency == oldSelf.concurrency && self.output == oldSelf.output",
+    unchanged!("duration"),
+    unchanged!("cpu"),
+    unchanged!("heapSampling"),
+    unchanged!("heapSnapshot"),
+    unchanged!("activeDeadline"),
+);
 
-fn default_duration() -> Duration {
-    Duration::from_secs(30)
+impl ProfileRequestSpec {
+    /// How long to record; nothing for a heap snapshot.
+    pub fn window(&self) -> Duration {
+        match self.r#type {
+            ProfileType::HeapSnapshot => Duration::default(),
+            ProfileType::Cpu | ProfileType::HeapSampling => self.duration.unwrap_or(Duration::from_secs(30)),
+        }
+    }
+
+    /// How long the request may take.
+    pub fn deadline(&self) -> Duration {
+        self.active_deadline.unwrap_or_else(|| default_deadline(self.window()))
+    }
 }
 
-fn default_active_deadline() -> Duration {
-    Duration::from_secs(15 * 60)
+/// How long a request with this window may take that doesn't say.
+pub fn default_deadline(window: Duration) -> Duration {
+    let with_window = window.as_std().saturating_add(std::time::Duration::from_secs(10 * 60));
+    Duration::from_secs(with_window.as_secs().max(15 * 60))
 }
 
 /// Which processes to record: pods by exactly one of `workload`, `podName` and `selector`, then a container.
@@ -218,6 +272,10 @@ pub enum ProfileType {
     /// Where the time goes: V8's sampling CPU profiler, a `.cpuprofile`.
     #[serde(rename = "CPU")]
     Cpu,
+    /// Which code allocates: V8's sampling heap profiler, a `.heapprofile`.
+    HeapSampling,
+    /// Every object and what keeps it alive: a `.heapsnapshot`. Stops the process for seconds, and takes memory.
+    HeapSnapshot,
 }
 
 impl ProfileType {
@@ -225,6 +283,17 @@ impl ProfileType {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cpu => "CPU",
+            Self::HeapSampling => "HeapSampling",
+            Self::HeapSnapshot => "HeapSnapshot",
+        }
+    }
+
+    /// The extension of its artifacts, by which `DevTools` knows what it opens.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpuprofile",
+            Self::HeapSampling => "heapprofile",
+            Self::HeapSnapshot => "heapsnapshot",
         }
     }
 }
@@ -255,6 +324,94 @@ impl Default for CpuSettings {
     fn default() -> Self {
         Self { sampling_interval: default_sampling_interval() }
     }
+}
+
+/// Settings of the sampling heap profiler.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeapSamplingSettings {
+    /// Bytes that are allocated between two samples, on average: a power of two from 4Ki (an allocating loop takes
+    /// a third longer) to 1Mi.
+    #[serde(default = "default_sampling_bytes")]
+    #[schemars(length(max = 16), regex(pattern = r"^((4|8|16|32|64|128|256|512)Ki|1Mi)$"))]
+    pub sampling_interval: String,
+    /// Which objects: Live, those that are reachable at the end, or All, with those that the garbage collector
+    /// freed meanwhile, too. All needs Node.js 20.
+    #[serde(default)]
+    pub include: AllocationsIncluded,
+}
+
+fn default_sampling_bytes() -> String {
+    "32Ki".to_owned()
+}
+
+impl Default for HeapSamplingSettings {
+    fn default() -> Self {
+        Self { sampling_interval: default_sampling_bytes(), include: AllocationsIncluded::default() }
+    }
+}
+
+impl HeapSamplingSettings {
+    /// The interval in bytes; nothing if it isn't written as the schema asks.
+    pub fn sampling_interval_bytes(&self) -> Option<u32> {
+        let text = self.sampling_interval.as_str();
+        let kibibytes = if text == "1Mi" { 1024 } else { text.strip_suffix("Ki")?.parse().ok()? };
+        (4..=1024_u32).contains(&kibibytes).then_some(kibibytes << 10)
+    }
+}
+
+/// Which objects a heap sampling shows.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AllocationsIncluded {
+    /// Those that are reachable at its end.
+    #[default]
+    Live,
+    /// All that were allocated. Needs Node.js 20.
+    All,
+}
+
+/// Settings of a heap snapshot.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeapSnapshotSettings {
+    /// What is replaced before anything leaves the pod. Strings: the contents of strings; names of properties,
+    /// classes and files stay. See docs/redaction.md.
+    #[serde(default)]
+    pub redact: Redaction,
+}
+
+/// What is replaced in a heap snapshot.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Redaction {
+    /// Nothing.
+    #[default]
+    None,
+    /// The contents of strings.
+    Strings,
+}
+
+/// What protects the target.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Safety {
+    /// Preflight checks that the author of the request takes responsibility for: a recording that they would refuse
+    /// is made.
+    #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
+    pub overridden: Vec<PreflightCheck>,
+}
+
+/// A check that is made before a recording that could hurt its pod.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PreflightCheck {
+    /// The recording's memory fits the container's limit.
+    MemoryLimit,
+    /// The recording's memory fits what the node has free, where the container has no limit.
+    NodeMemory,
+    /// The app answers again before its liveness probe has it killed.
+    LivenessProbe,
+    /// The app answers again before its readiness probe takes its traffic away.
+    ReadinessProbe,
 }
 
 /// What happens when a target is already being recorded by another request.

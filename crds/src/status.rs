@@ -103,6 +103,9 @@ pub struct TargetStatus {
     /// What the recording cost the process' main thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stall: Option<StallStatus>,
+    /// What was checked before the recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<PreflightStatus>,
     /// How long was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Duration>,
@@ -136,6 +139,41 @@ impl TargetPhase {
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Stored | Self::Succeeded | Self::Failed)
     }
+}
+
+/// What is known before a recording starts, at worst.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreflightStatus {
+    /// What the container's processes use, in bytes: the sum of their resident memory.
+    pub used_bytes: i64,
+    /// The JavaScript heap of the process, in bytes.
+    pub heap_bytes: i64,
+    /// By how much the recording can make the process grow, in bytes.
+    pub growth_bytes: i64,
+    /// For how long the recording can stop the main thread in one go.
+    pub pause: Duration,
+    /// How large the artifact can be before compression, in bytes; unset where that isn't known before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_bytes: Option<i64>,
+    /// The checks that apply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub checks: Vec<PreflightCheckStatus>,
+}
+
+/// A check, and what came of it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreflightCheckStatus {
+    /// Its name.
+    #[schemars(length(max = 32))]
+    pub name: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// The numbers that were compared.
+    #[schemars(length(max = 1024))]
+    pub message: String,
 }
 
 /// How the inspector was come by and left.

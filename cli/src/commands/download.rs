@@ -94,15 +94,26 @@ pub(super) async fn fetch_all(
 
 /// Says where the files lie, and how they are opened.
 pub(super) fn say_where(downloads: &[Download]) {
-    let mut openable = false;
+    let mut hints: Vec<&str> = Vec::new();
     for path in downloads.iter().filter_map(|download| download.result.as_ref().ok()) {
-        openable |= path.extension().is_some_and(|extension| extension == "cpuprofile");
         print(&format!("\nsaved {} (sha256 agrees)\n", printable(&path.to_string_lossy())));
+        hints.extend(how_to_open(path).filter(|hint| !hints.contains(hint)));
     }
-    if openable {
-        print(
+    for hint in hints {
+        print(hint);
+    }
+}
+
+/// How a file is opened.
+pub(crate) fn how_to_open(path: &std::path::Path) -> Option<&'static str> {
+    match path.extension()?.to_str()? {
+        "cpuprofile" => Some(
             "To open it: Chrome DevTools, panel Performance, \"Load profile\" (for DevTools of their own: \
              chrome://inspect, \"Open dedicated DevTools for Node\")\n",
-        );
+        ),
+        "heapprofile" | "heapsnapshot" => {
+            Some("To open it: Chrome DevTools, panel Memory, \"Load profile\"\n")
+        }
+        _ => None,
     }
 }

@@ -5,6 +5,8 @@ mod download;
 mod record;
 mod show;
 
+pub(crate) use download::how_to_open;
+
 use crate::{
     args::{Cli, Command},
     exit::{Exit, Failure},
@@ -32,7 +34,9 @@ pub async fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let Cli { cluster, command } = cli;
     match command {
-        Command::Cpu(args) => record::cpu(&cluster, &args).await,
+        Command::Cpu(args) => record::record(&cluster, &args.record, (&args).into()).await,
+        Command::HeapSampling(args) => record::record(&cluster, &args.record, (&args).into()).await,
+        Command::HeapSnapshot(args) => record::record(&cluster, &args.record, (&args).into()).await,
         Command::Local(args) => crate::local::run(&args).await,
         Command::Follow(args) => record::follow_request(&cluster, &args).await,
         Command::Download(args) => download::download(&cluster, &args).await,

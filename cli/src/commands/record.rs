@@ -1,8 +1,8 @@
-//! `cpu` and `follow`: a request from its making to its file on this machine.
+//! `cpu`, its like, and `follow`: a request from its making to its file on this machine.
 
 use super::download::{fetch_all, say_where};
 use crate::{
-    args::{ClusterArgs, CpuArgs, FollowArgs, OutputFormat, ResultArgs},
+    args::{ClusterArgs, FollowArgs, OutputFormat, RecordArgs, ResultArgs},
     artifact::{
         download::Into,
         receive::{self, Form, Taken},
@@ -15,7 +15,7 @@ use crate::{
     outcome::End,
     read::Request,
     report::{Download, report},
-    request::compose,
+    request::{Wanted, compose},
     view::{
         findings::describe,
         screen::{Screen, print, stdout_paint, tell},
@@ -23,14 +23,14 @@ use crate::{
 };
 use pitwall_crds::ProfileRequest;
 
-/// `kubectl pitwall cpu`
-pub(super) async fn cpu(flags: &ClusterArgs, args: &CpuArgs) -> Result<Exit, Failure> {
+/// `kubectl pitwall cpu` and its like
+pub(super) async fn record(flags: &ClusterArgs, args: &RecordArgs, wanted: Wanted) -> Result<Exit, Failure> {
     if args.dry_run {
         let namespace = kubeconfig::namespace(flags).await;
-        print(&manifest(&compose(args, namespace.as_deref())?.request, args.result.output));
+        print(&manifest(&compose(args, wanted, namespace.as_deref())?.request, args.result.output));
         return Ok(Exit::Done);
     }
-    let composed = compose(args, flags.namespace.as_deref())?;
+    let composed = compose(args, wanted, flags.namespace.as_deref())?;
     // Before anything is recorded: a folder that can't be written would lose the result.
     prepare(&args.result)?;
     let cluster = Cluster::connect(flags).await?;

@@ -30,16 +30,15 @@ pub(super) fn choose(proc: &ProcRoot, pid: Option<u32>, command: Option<&str>) -
 }
 
 fn the_only(mut found: Vec<Facts>, text: &str) -> Result<Facts, Failure> {
-    let Some(one) = found.pop() else {
+    if found.is_empty() {
         return Err(Failure::usage(format!(
             "no Node.js process that you may look at has \"{text}\" in its command line: `ps aux | grep node` lists them, \
              and those of other users want sudo"
         )));
-    };
-    if found.is_empty() {
-        return Ok(one);
     }
-    found.push(one);
+    if found.len() == 1 {
+        return Ok(found.remove(0));
+    }
     found.sort_by_key(|facts| facts.id.pid);
     let mut message = format!(
         "{} Node.js processes have \"{text}\" in their command lines; name one by its pid:",

@@ -2,8 +2,9 @@
 
 use super::choose::choose;
 use crate::{
-    args::{LocalArgs, OutputFormat},
+    args::{LocalArgs, LocalType, OutputFormat, OverriddenCheck},
     artifact::receive::{Form, Receiver, Taken, prepare},
+    commands::how_to_open,
     exit::{Exit, Failure},
     interrupt::Interrupts,
     read::Finding,
@@ -14,21 +15,28 @@ use crate::{
         stage::Line,
     },
 };
-use pitwall_inspector::{Command, Event, Incoming};
+use pitwall_crds::ProfileType;
+use pitwall_inspector::{Event, Incoming};
 use pitwall_profile::{Report, analyse_artifact};
-use pitwall_protocol::{Failure as Unproved, FailureReason, ProcessId};
+use pitwall_protocol::{Check, ContainerBounds, Failure as Unproved, FailureReason, ProcessId, Recording};
 use pitwall_sidecar::{
     attach::{
         close::{Closure, close, close_late},
         eyes::Eyes,
-        ladder::{self, Proved},
-        link::{CallError, Link, ending},
+        ladder::{self, Proved, failure},
+        link::{Link, ending},
         open::{OpenError, Opened, open},
     },
-    discover::{parse::Listener, procfs::ProcRoot},
+    discover::procfs::ProcRoot,
     publish::{
         collect::collect,
         spool::{Spool, Spooled},
+    },
+    session::{
+        ATTACH_PATIENCE, BeginError, LATE_WATCH,
+        preflight::{preflight, refusal},
+        recorder::{begin, measure},
+        switch_margin,
     },
 };
 use std::{
@@ -42,13 +50,7 @@ use std::{
 /// How long a process may take to become ready for the signal, and how often it is looked at.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
 const READY_PAUSE: Duration = Duration::from_millis(200);
-/// How long the port may take to open after the signal.
-const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a port that didn't open is watched for further, to be closed.
-const LATE_WATCH: Duration = Duration::from_secs(20);
-/// How long after the window the app closes its inspector by itself, if this program is gone by then.
-const SWITCH_MARGIN: Duration = Duration::from_secs(60);
-/// The largest profile that is taken, compressed.
+/// The largest recording that is taken, compressed.
 const LARGEST: u64 = 2 << 30;
 
 /// Records, analyses, and says what was found.
@@ -59,19 +61,42 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
     let chosen = choose(&proc, args.pid, args.command.as_deref())?;
     let process = chosen.id;
     in_this_network(&proc, process)?;
+    // All that can fail here fails before the inspector is open.
+    let folder = tempfile::tempdir_in(&args.dir)
+        .map_err(|error| failed(format!("making a folder in {}: {error}", args.dir.display())))?;
+    let spool = Spool::open(folder.path(), LARGEST, &[])
+        .map_err(|error| failed(format!("writing into {}: {error}", folder.path().display())))?;
+    let recording = wanted(args);
+    let window = if is_snapshot(&recording) { Duration::ZERO } else { args.duration.as_std() };
 
     let mut screen = Screen::on_stderr();
     let mut interrupts = Interrupts::listen();
     screen.show(&Line { stage: "attaching", bar: None, text: format!("pid {}", process.pid) });
-    let proved = prove(&proc, process, &screen).await.map_err(|why| failed(why.message))?;
-    let window = args.duration.as_std();
-    let opened =
-        open(&Eyes::Same, &proc, process, &proved, ATTACH_PATIENCE, window + SWITCH_MARGIN, |_| {}).await;
+    let proved = tokio::select! {
+        proved = prove(&proc, process, &screen) => proved.map_err(|why| failed(why.message))?,
+        () = interrupts.next() => return Err(failed("left before the process was signalled".to_owned())),
+    };
+    let disarm_after = window + switch_margin(&recording);
+    let opened = tokio::select! {
+        opened = open(&Eyes::Same, &proc, process, &proved, ATTACH_PATIENCE, disarm_after, |_| {}) => opened,
+        () = interrupts.next() => Err(OpenError::Silent(failure(
+            FailureReason::InspectorDidNotOpen,
+            "left before the recording began",
+        ))),
+    };
     let Opened { mut link, node_version, .. } = match opened {
         Ok(opened) => opened,
         Err(OpenError::NotSignalled(why)) => return Err(failed(why.message)),
         Err(OpenError::Silent(why)) => {
-            close_late(&Eyes::Same, &proc, process, &proved.known, LATE_WATCH).await;
+            screen.show(&Line {
+                stage: "waiting for an inspector that opens late",
+                bar: None,
+                text: String::new(),
+            });
+            tokio::select! {
+                _ = close_late(&Eyes::Same, &proc, process, &proved.known, LATE_WATCH) => {}
+                () = interrupts.next() => {}
+            }
             return Err(failed(why.message));
         }
         Err(OpenError::Unusable(why, listener)) => {
@@ -80,22 +105,53 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
         }
     };
     let listener = link.listener.clone();
-    let spool = tempfile::tempdir_in(&args.dir)
-        .map_err(|error| failed(format!("making a folder in {}: {error}", args.dir.display())))?;
-    let recorded = run(&mut link, args, spool.path(), &mut screen, &mut interrupts).await;
-    let closure = end(&proc, process, link, &listener).await;
+    let steps = Recorder { proc: &proc, process, recording: &recording, node_version: &node_version };
+    let recorded = steps.run(&mut link, args, &spool, &mut screen, &mut interrupts).await;
+    let left = left_open(&close(&Eyes::Same, &proc, process, Some(link), &listener).await);
     screen.clear();
-    if !left_open(&closure).is_empty() {
-        tell(&format!("warning{}", left_open(&closure)));
+    if !left.is_empty() {
+        tell(&format!("warning{left}"));
     }
     let spooled = recorded.map_err(failed)?;
-    let path = keep(&spooled, spool.path(), &args.dir, process.pid).map_err(failed)?;
-    let profile = File::open(spool.path().join(&spooled.file))
-        .map_err(|error| failed(format!("reading the profile: {error}")))?;
-    let report = analyse_artifact(profile)
-        .map_err(|error| failed(format!("{} is recorded, and can't be analysed: {error}", path.display())))?;
-    show(args.output, process, &node_version, &report, &path);
+    let profile = spool.path(&spooled.file);
+    let path = keep(&spooled, &profile, args, process.pid).map_err(failed)?;
+    let report = if let Recording::Cpu { .. } = recording {
+        let file = File::open(&profile).map_err(|error| failed(format!("reading the profile: {error}")))?;
+        let unread =
+            |error| failed(format!("{} is recorded, and can't be analysed: {error}", path.display()));
+        Some(analyse_artifact(file).map_err(unread)?)
+    } else {
+        None
+    };
+    show(args.output, process, &node_version, report.as_ref(), &path);
     Ok(Exit::Done)
+}
+
+/// What is to be recorded.
+fn wanted(args: &LocalArgs) -> Recording {
+    match args.r#type {
+        LocalType::Cpu => {
+            let interval = args.sampling_interval.as_std().as_micros();
+            Recording::Cpu { sampling_interval_us: u32::try_from(interval).unwrap_or(u32::MAX) }
+        }
+        LocalType::HeapSampling => {
+            Recording::HeapSampling { sampling_interval_bytes: 32 << 10, collected: false }
+        }
+        LocalType::HeapSnapshot => Recording::HeapSnapshot { redact: false },
+    }
+}
+
+fn checked(check: OverriddenCheck) -> Check {
+    match check {
+        OverriddenCheck::MemoryLimit => Check::MemoryLimit,
+        OverriddenCheck::NodeMemory => Check::NodeMemory,
+        OverriddenCheck::LivenessProbe => Check::LivenessProbe,
+        OverriddenCheck::ReadinessProbe => Check::ReadinessProbe,
+    }
+}
+
+fn is_snapshot(recording: &Recording) -> bool {
+    matches!(recording, Recording::HeapSnapshot { .. })
 }
 
 /// All that must hold before the signal; a process that has only just started is waited for.
@@ -125,31 +181,78 @@ fn in_this_network(proc: &ProcRoot, process: ProcessId) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn run(
+/// What is recorded, of whom.
+struct Recorder<'a> {
+    proc: &'a ProcRoot,
+    process: ProcessId,
+    recording: &'a Recording,
+    node_version: &'a str,
+}
+
+impl Recorder<'_> {
+    /// A second Ctrl-C, or one before there is anything to keep, leaves: with the inspector closed.
+    async fn run(
+        &self,
+        link: &mut Link,
+        args: &LocalArgs,
+        spool: &Spool,
+        screen: &mut Screen,
+        interrupts: &mut Interrupts,
+    ) -> Result<Spooled, String> {
+        tokio::select! {
+            begun = self.begin(link, args, spool) => begun?,
+            () = interrupts.next() => return Err("left before the recording began".to_owned()),
+        }
+        if !is_snapshot(self.recording) {
+            wait(link, args, screen, interrupts).await?;
+        }
+        let stage =
+            if is_snapshot(self.recording) { "taking the snapshot" } else { "taking the profile over" };
+        screen.show(&Line { stage, bar: None, text: String::new() });
+        let progress = |percent: u8| {
+            let bar = Some((percent.into(), 100));
+            screen.show(&Line { stage, bar, text: format!("{percent}% of the heap") });
+        };
+        tokio::select! {
+            collected = collect(link, spool, "recording.gz", self.recording, progress) => {
+                Ok(collected.map_err(|error| error.to_string())?.spooled)
+            }
+            () = interrupts.next() => Err("left before all of it was here".to_owned()),
+        }
+    }
+
+    async fn begin(&self, link: &mut Link, args: &LocalArgs, spool: &Spool) -> Result<(), String> {
+        let said = |error| match error {
+            BeginError::Lost(how) => format!("the process, or its inspector, ended ({how})"),
+            BeginError::Exiting => "the process was about to exit".to_owned(),
+            BeginError::Failed(failure) => failure.message,
+        };
+        if is_snapshot(self.recording) {
+            let measured = measure(link, self.proc, self.process, spool.left()).await.map_err(said)?;
+            let facts = preflight(self.recording, &measured, &ContainerBounds::default());
+            let overridden: Vec<_> = args.overridden.iter().map(|check| checked(*check)).collect();
+            if let Some(why) = refusal(&facts, &overridden) {
+                return Err(why.replace("put into safety.override:", "give --override"));
+            }
+        }
+        begin(link, self.recording, self.node_version).await.map_err(said)?;
+        Ok(())
+    }
+}
+
+/// Lets the window pass.
+async fn wait(
     link: &mut Link,
     args: &LocalArgs,
-    spool: &Path,
     screen: &mut Screen,
     interrupts: &mut Interrupts,
-) -> Result<Spooled, String> {
-    let start = async {
-        let interval = Command::ProfilerSetSamplingInterval(args.sampling_interval.as_std());
-        for answer in link.call_all([&Command::ProfilerEnable, &interval]).await? {
-            answer?;
-        }
-        link.call(&Command::ProfilerStart).await
-    };
-    // A second Ctrl-C, or one before there is anything to keep, leaves: with the inspector closed.
-    tokio::select! {
-        started = start => drop(started.map_err(|error: CallError| error.to_string())?),
-        () = interrupts.next() => return Err("left before the recording began".to_owned()),
-    }
+) -> Result<(), String> {
     let begun = screen.now();
     let window = args.duration.as_std();
     loop {
         let done = screen.now().saturating_sub(begun);
         if done >= window || link.exiting {
-            break;
+            return Ok(());
         }
         let text = format!("{}s of {}", done.as_secs(), args.duration);
         let bar = Some((
@@ -159,7 +262,7 @@ async fn run(
         screen.show(&Line { stage: "recording", bar, text });
         tokio::select! {
             () = tokio::time::sleep(screen.interval().min(window.saturating_sub(done))) => {}
-            () = interrupts.next() => break,
+            () = interrupts.next() => return Ok(()),
             incoming = link.connection.next() => match incoming {
                 Ok(Incoming::Event(Event::WaitingForDisconnect)) => link.exiting = true,
                 Ok(Incoming::Closed(closed)) => return Err(format!("the process, or its inspector, ended while it was recorded ({})", ending(closed))),
@@ -168,17 +271,6 @@ async fn run(
             },
         }
     }
-    screen.show(&Line { stage: "taking the profile over", bar: None, text: String::new() });
-    let spool = Spool::open(spool, LARGEST, &[])
-        .map_err(|error| format!("writing into {}: {error}", spool.display()))?;
-    tokio::select! {
-        collected = collect(link, &spool, "profile.gz") => Ok(collected.map_err(|error| error.to_string())?.spooled),
-        () = interrupts.next() => Err("left before the profile was here".to_owned()),
-    }
-}
-
-async fn end(proc: &ProcRoot, process: ProcessId, link: Link, listener: &Listener) -> Closure {
-    close(&Eyes::Same, proc, process, Some(link), listener).await
 }
 
 fn left_open(closure: &Closure) -> String {
@@ -191,18 +283,22 @@ fn left_open(closure: &Closure) -> String {
 }
 
 /// Decompresses the profile under a name of its own, which only this user may read.
-fn keep(spooled: &Spooled, spool: &Path, folder: &Path, pid: u32) -> Result<PathBuf, String> {
+fn keep(spooled: &Spooled, recorded: &Path, args: &LocalArgs, pid: u32) -> Result<PathBuf, String> {
+    let kind = match args.r#type {
+        LocalType::Cpu => ProfileType::Cpu,
+        LocalType::HeapSampling => ProfileType::HeapSampling,
+        LocalType::HeapSnapshot => ProfileType::HeapSnapshot,
+    };
     // As if it came from a status, so that one piece of code writes artifacts to a disk.
     let artifact = serde_json::from_value(serde_json::json!({
-        "name": format!("node-{pid}.cpuprofile"), "key": "", "type": "CPU", "encoding": "gzip",
+        "name": format!("node-{pid}.{}", kind.extension()), "key": "", "type": kind, "encoding": "gzip",
         "mediaType": "application/json", "bytes": spooled.bytes, "uncompressedBytes": spooled.uncompressed_bytes,
         "sha256": spooled.sha256,
     }));
     let artifact = artifact.map_err(|error| format!("describing the profile: {error}"))?;
-    let mut receiver =
-        Receiver::begin(folder, &artifact, Form::Opened, Taken::Number).map_err(|error| error.to_string())?;
-    let mut file =
-        File::open(spool.join(&spooled.file)).map_err(|error| format!("reading the profile: {error}"))?;
+    let mut receiver = Receiver::begin(&args.dir, &artifact, Form::Opened, Taken::Number)
+        .map_err(|error| error.to_string())?;
+    let mut file = File::open(recorded).map_err(|error| format!("reading what was recorded: {error}"))?;
     let mut slice = vec![0; 64 << 10];
     loop {
         let read = file.read(&mut slice).map_err(|error| format!("reading the profile: {error}"))?;
@@ -213,33 +309,37 @@ fn keep(spooled: &Spooled, spool: &Path, folder: &Path, pid: u32) -> Result<Path
     }
 }
 
-fn show(format: OutputFormat, process: ProcessId, node_version: &str, report: &Report, path: &Path) {
+fn show(format: OutputFormat, process: ProcessId, node_version: &str, report: Option<&Report>, path: &Path) {
     if format == OutputFormat::Json {
-        let document = serde_json::json!({
-            "pid": process.pid, "nodeVersion": node_version, "path": path,
-            "summary": report.summary, "findings": report.findings,
-        });
+        let mut document =
+            serde_json::json!({ "pid": process.pid, "nodeVersion": node_version, "path": path });
+        if let Some(report) = report {
+            document["summary"] = serde_json::json!(report.summary);
+            document["findings"] = serde_json::json!(report.findings);
+        }
         print(&format!("{document:#}\n"));
         return;
     }
-    let summary = &report.summary;
-    let mut text = format!(
-        "pid {}: {:.1} s, Node.js {node_version}\nmain thread busy {:.0}% of the time; {} samples",
-        process.pid,
-        Duration::from_millis(summary.duration_milliseconds).as_secs_f64(),
-        summary.busy_percent,
-        summary.samples
-    );
-    if let Some(hottest) = &summary.hottest {
-        let _ = write!(text, "; hottest {hottest}");
+    let mut text = format!("pid {}", process.pid);
+    if let Some(Report { summary, .. }) = report {
+        let seconds = Duration::from_millis(summary.duration_milliseconds).as_secs_f64();
+        let _ = write!(
+            text,
+            ": {seconds:.1} s, Node.js {node_version}\nmain thread busy {:.0}% of the time; {} samples",
+            summary.busy_percent, summary.samples
+        );
+        if let Some(hottest) = &summary.hottest {
+            let _ = write!(text, "; hottest {hottest}");
+        }
+    } else {
+        let _ = write!(text, ": Node.js {node_version}");
     }
     let mut text = text.lines().map(|line| format!("{}\n", printable(line))).collect::<String>();
-    let findings: Result<Vec<Finding>, _> =
-        serde_json::to_value(&report.findings).and_then(serde_json::from_value);
-    tables(&mut text, &findings.unwrap_or_default(), stdout_paint());
-    print(&text);
-    print(&format!(
-        "\nsaved {}\nTo open it: Chrome DevTools, panel Performance, \"Load profile\"\n",
-        path.display()
-    ));
+    if let Some(report) = report {
+        let findings: Result<Vec<Finding>, _> =
+            serde_json::to_value(&report.findings).and_then(serde_json::from_value);
+        tables(&mut text, &findings.unwrap_or_default(), stdout_paint());
+    }
+    let hint = how_to_open(path).unwrap_or_default();
+    print(&format!("{text}\nsaved {}\n{hint}", printable(&path.to_string_lossy())));
 }

@@ -110,7 +110,7 @@ pub(crate) fn sight(request: &Request, wall: Timestamp, saw_it_begin: bool) -> S
         condition.map(|it| it.last_transition_time.0).or(status.start_time.as_ref().map(|time| time.0))
     });
     Sight {
-        total: request.spec.duration.as_std(),
+        total: request.spec.window().as_std(),
         progress: recording.filter_map(|target| parse_progress(target.progress.as_deref()?)).min(),
         by_wall_clocks: begun.and_then(|begun| Duration::try_from(wall.duration_since(begun)).ok()),
         saw_it_begin,
@@ -165,9 +165,12 @@ pub(crate) fn line(request: &Request, meter: &Meter, now: Duration, stopping: bo
         ),
         Stage::Submitted => ("for the operator to take the request up".to_owned(), None),
         Stage::Waiting { reason, message } => (because(reason.as_deref(), message.as_deref()), None),
+        Stage::Recording if request.spec.window().as_std().is_zero() => {
+            (only(targets).and_then(|target| target.progress.clone()).unwrap_or_default(), None)
+        }
         Stage::Recording => {
             let (recorded, total) = (meter.recorded(now), meter.total());
-            let text = format!("{}s of {}", recorded.as_secs(), request.spec.duration);
+            let text = format!("{}s of {}", recorded.as_secs(), request.spec.window());
             (text, Some((millis(recorded), millis(total))))
         }
         Stage::Attaching => (only(targets).map(place).unwrap_or_default(), None),

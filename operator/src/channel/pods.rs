@@ -52,7 +52,13 @@ fn trim(pod: &mut Pod) {
         containers: spec
             .containers
             .into_iter()
-            .map(|container| Container { name: container.name, ..Container::default() })
+            .map(|container| Container {
+                name: container.name,
+                resources: container.resources,
+                liveness_probe: container.liveness_probe,
+                readiness_probe: container.readiness_probe,
+                ..Container::default()
+            })
             .collect(),
         ..PodSpec::default()
     });

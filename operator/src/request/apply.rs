@@ -18,7 +18,7 @@ use kube::{
     api::{DeleteParams, Preconditions},
 };
 use pitwall_crds::{ProfileRequest, Reason};
-use pitwall_protocol::{ContainerRef, Look, OperatorMessage, Start, Stop, UploadGrant};
+use pitwall_protocol::{ContainerBounds, ContainerRef, Look, OperatorMessage, Start, Stop, UploadGrant};
 use std::{sync::Arc, time::Duration};
 
 /// How many parts are signed at once: most profiles fit one.
@@ -41,9 +41,10 @@ pub(super) async fn apply(
                 ctx.registry.send(pod, OperatorMessage::Look(look));
             }
             Action::Hold => hold(ctx, request).await?,
-            Action::Start { target, key, container } => {
+            Action::Start { target, key, container, bounds } => {
                 let pod_name = &plan.targets[*target].pod;
-                if let Err((reason, message, again)) = start(ctx, request, pod_name, key, container).await {
+                let started = start(ctx, request, pod_name, key, container, bounds).await;
+                if let Err((reason, message, again)) = started {
                     applied.not_started.push(NotStarted { target: *target, reason, message, again });
                 }
             }
@@ -126,7 +127,7 @@ async fn let_go(ctx: &Context, request: &ValidRequest) -> Result<(), ReconcileEr
 }
 
 fn key_of(ctx: &Context, request: &ValidRequest, pod_name: &str, key: &SessionKey) -> Key {
-    ctx.folder(request).cpu_profile(pod_name, key.process.pid)
+    ctx.folder(request).recording(pod_name, key.process.pid, request.profile_type.extension())
 }
 
 type StartError = (Reason, String, bool);
@@ -137,11 +138,16 @@ async fn start(
     pod_name: &str,
     key: &SessionKey,
     container: &ContainerRef,
+    bounds: &ContainerBounds,
 ) -> Result<(), StartError> {
     let refused = |error: StoreError| (reason_of(&error), error.to_string(), error.kind.is_transient());
-    let artifact = key_of(ctx, request, pod_name, key);
-    let upload = ctx.store.begin(&artifact, &collect::media(&artifact)).await.map_err(refused)?;
-    let grant = sign(ctx, request, &artifact, &upload, 1).await.map_err(refused)?;
+    let grant = if request.dry_run {
+        nothing_to_upload()
+    } else {
+        let artifact = key_of(ctx, request, pod_name, key);
+        let upload = ctx.store.begin(&artifact, &collect::media(&artifact)).await.map_err(refused)?;
+        sign(ctx, request, &artifact, &upload, 1).await.map_err(refused)?
+    };
     let left = request.deadline.duration_since(now()).unsigned_abs();
     let message = OperatorMessage::Start(Box::new(Start {
         request: request.uid.clone(),
@@ -152,6 +158,9 @@ async fn start(
         duration_ms: millis(request.duration),
         deadline_ms: millis(left),
         grant,
+        bounds: *bounds,
+        overridden: request.overridden.clone(),
+        dry_run: request.dry_run,
     }));
     if ctx.registry.send(&key.pod, message) {
         ctx.metrics.sessions_started.inc();
@@ -160,6 +169,11 @@ async fn start(
         let message = format!("the sidecar of pod {pod_name} went away just now");
         Err((Reason::WaitingForSidecar, message, true))
     }
+}
+
+/// The grant of a dry run.
+fn nothing_to_upload() -> UploadGrant {
+    UploadGrant { upload_id: String::new(), part_size: 0, first_part: 1, urls: Vec::new(), expires_in_ms: 0 }
 }
 
 async fn extend(

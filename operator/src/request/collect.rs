@@ -20,7 +20,7 @@ const MAX_ARTIFACT: u64 = 2 << 30;
 /// How often a store that is away is asked again before an upload is given up.
 const TRIES: u32 = 6;
 
-/// How a CPU profile is stored: a browser that downloads it gets what `DevTools` opens.
+/// How a recording is stored: a browser that downloads it gets what `DevTools` opens.
 pub(super) fn media(key: &Key) -> Media {
     Media {
         content_type: "application/json".to_owned(),
@@ -40,11 +40,13 @@ pub(super) fn spawn(
     if !ctx.work.begin_collection(&session) {
         return;
     }
-    let key = ctx.folder(request).cpu_profile(pod_name, session.process.pid);
     let profile_type = request.profile_type;
+    let key = ctx.folder(request).recording(pod_name, session.process.pid, profile_type.extension());
     let ctx = ctx.clone();
     ctx.tasks.clone().spawn(async move {
-        let outcome = match collect(&ctx, &key, &uploaded).await {
+        // Only what is analysed is kept here.
+        let keep = profile_type == ProfileType::Cpu;
+        let outcome = match collect(&ctx, &key, &uploaded, keep).await {
             Ok(()) => CollectionState::Stored(artifact(&key, profile_type, &uploaded)),
             Err((reason, message)) => CollectionState::Failed(reason, message),
         };
@@ -67,13 +69,13 @@ fn artifact(key: &Key, profile_type: ProfileType, uploaded: &Uploaded) -> Artifa
     }
 }
 
-async fn collect(ctx: &Context, key: &Key, uploaded: &Uploaded) -> Result<(), (Reason, String)> {
+async fn collect(ctx: &Context, key: &Key, uploaded: &Uploaded, keep: bool) -> Result<(), (Reason, String)> {
     let refused = |error: StoreError| (reason_of(&error), error.to_string());
     let upload = UploadId::parse(&uploaded.upload_id).map_err(refused)?;
     let mut tries = 0;
     loop {
         tries += 1;
-        let outcome = complete_and_check(ctx, key, &upload, uploaded).await;
+        let outcome = complete_and_check(ctx, key, &upload, uploaded, keep).await;
         match outcome {
             Err(Trouble::Store(error)) if error.kind.is_transient() && tries < TRIES => {
                 tracing::warn!(%key, %error, tries, "the store is away; an upload waits to be completed");
@@ -88,7 +90,9 @@ async fn collect(ctx: &Context, key: &Key, uploaded: &Uploaded) -> Result<(), (R
                 return Err((Reason::InternalError, message));
             }
             Ok(path) => {
-                ctx.work.keep_file(key.as_str(), path);
+                if let Some(path) = path {
+                    ctx.work.keep_file(key.as_str(), path);
+                }
                 return Ok(());
             }
         }
@@ -106,7 +110,8 @@ async fn complete_and_check(
     key: &Key,
     upload: &UploadId,
     uploaded: &Uploaded,
-) -> Result<PathBuf, Trouble> {
+    keep: bool,
+) -> Result<Option<PathBuf>, Trouble> {
     let stored =
         ctx.store.complete(key, upload, &uploaded.parts, MAX_ARTIFACT).await.map_err(Trouble::Store)?;
     if stored != uploaded.bytes {
@@ -115,10 +120,18 @@ async fn complete_and_check(
             uploaded.bytes
         )));
     }
-    let (path, bytes, sha256) = fetch(ctx, key, uploaded.bytes).await?;
+    let (path, bytes, sha256) = if keep {
+        let (path, bytes, sha256) = fetch(ctx, key, uploaded.bytes).await?;
+        (Some(path), bytes, sha256)
+    } else {
+        let (bytes, sha256) = read(ctx, key, uploaded.bytes, None).await?;
+        (None, bytes, sha256)
+    };
     if bytes != uploaded.bytes || sha256 != uploaded.sha256 {
         // The file would be wrong in everyone's hands: it doesn't stay.
-        let _ = tokio::fs::remove_file(&path).await;
+        if let Some(path) = path {
+            let _ = tokio::fs::remove_file(&path).await;
+        }
         let reported = &uploaded.sha256;
         return Err(Trouble::Mismatch(format!("{key} has sha256 {sha256}, the sidecar reported {reported}")));
     }
@@ -127,38 +140,48 @@ async fn complete_and_check(
 
 /// Downloads an artifact into the scratch folder: its path, length and SHA-256.
 async fn fetch(ctx: &Context, key: &Key, expected: u64) -> Result<(PathBuf, u64, String), Trouble> {
-    let mut body = ctx.store.open(key).await.map_err(Trouble::Store)?;
     let (file, path) = tempfile::Builder::new()
         .prefix("artifact-")
         .tempfile_in(&ctx.scratch)
         .and_then(|file| file.keep().map_err(|error| error.error))
         .map_err(Trouble::Scratch)?;
     let mut file = tokio::fs::File::from_std(file);
+    match read(ctx, key, expected, Some(&mut file)).await {
+        Ok((bytes, sha256)) => Ok((path, bytes, sha256)),
+        Err(trouble) => {
+            let _ = tokio::fs::remove_file(&path).await;
+            Err(trouble)
+        }
+    }
+}
+
+/// Reads an artifact, into a file if there is one: its length and SHA-256.
+async fn read(
+    ctx: &Context,
+    key: &Key,
+    expected: u64,
+    mut file: Option<&mut tokio::fs::File>,
+) -> Result<(u64, String), Trouble> {
+    let mut body = ctx.store.open(key).await.map_err(Trouble::Store)?;
     let mut hash = Sha256::new();
     let mut bytes = 0_u64;
     let mut buffer = vec![0; 64 * 1024];
-    let outcome = async {
-        loop {
-            let read = body.read(&mut buffer).await?;
-            if read == 0 {
-                break;
-            }
-            bytes += read as u64;
-            if bytes > expected {
-                break;
-            }
-            hash.update(&buffer[..read]);
-            file.write_all(&buffer[..read]).await?;
+    loop {
+        let read = body.read(&mut buffer).await.map_err(Trouble::Scratch)?;
+        bytes += read as u64;
+        if read == 0 || bytes > expected {
+            break;
         }
-        file.flush().await
+        hash.update(&buffer[..read]);
+        if let Some(file) = &mut file {
+            file.write_all(&buffer[..read]).await.map_err(Trouble::Scratch)?;
+        }
     }
-    .await;
-    if let Err(error) = outcome {
-        let _ = tokio::fs::remove_file(&path).await;
-        return Err(Trouble::Scratch(error));
+    if let Some(file) = file {
+        file.flush().await.map_err(Trouble::Scratch)?;
     }
     let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((path, bytes, sha256))
+    Ok((bytes, sha256))
 }
 
 /// Begins the analysis of a request's artifacts, unless it is under way.

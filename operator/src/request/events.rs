@@ -6,7 +6,7 @@ use kube::{
     Resource,
     runtime::events::{Event, EventType},
 };
-use pitwall_crds::{ProfileRequest, ProfileRequestStatus, TargetPhase};
+use pitwall_crds::{ProfileRequest, ProfileRequestStatus, TargetPhase, TargetStatus};
 
 /// Tells of what the new status says and the old one did not. An Event that can't be made is only logged.
 pub async fn announce(
@@ -40,8 +40,7 @@ pub async fn announce(
     }
     for target in &new.targets {
         let before = old.targets.iter().find(|b| b.pod_uid == target.pod_uid && b.pid == target.pid);
-        if target.phase == TargetPhase::Recording && before.is_none_or(|b| b.phase != TargetPhase::Recording)
-        {
+        if is_recorded(target) && !before.is_some_and(is_recorded) {
             let pod = ObjectReference {
                 api_version: Some("v1".to_owned()),
                 kind: Some("Pod".to_owned()),
@@ -52,10 +51,16 @@ pub async fn announce(
             };
             let name = request.metadata.name.as_deref().unwrap_or_default();
             let kind = request.spec.r#type.as_str();
-            let note = format!("{kind} profile for ProfileRequest {name}, {} long", request.spec.duration);
+            let window = request.spec.window();
+            let long = if window.as_std().is_zero() { String::new() } else { format!(", {window} long") };
+            let note = format!("{kind} for ProfileRequest {name}{long}");
             publish(ctx, &pod, false, "Recording", "Record", Some(note)).await;
         }
     }
+}
+
+fn is_recorded(target: &TargetStatus) -> bool {
+    matches!(target.phase, TargetPhase::Recording | TargetPhase::Uploading)
 }
 
 async fn publish(

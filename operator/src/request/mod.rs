@@ -4,6 +4,7 @@
 //! [`observe`], [`apply`] and [`collect`] do the IO and decide nothing.
 
 mod apply;
+mod bounds;
 mod collect;
 pub mod events;
 pub mod finalizer;

@@ -2,6 +2,7 @@
 
 use super::{
     Context,
+    bounds::bounds,
     targets::session_key,
     validate::{TargetRef, ValidRequest},
     work::{AnalysisState, CollectionState},
@@ -26,7 +27,7 @@ use kube::{
     runtime::reflector::ObjectRef,
 };
 use pitwall_crds::{TargetPhase, WorkloadKind, names};
-use pitwall_protocol::{ContainerRef, RequestUid, SessionReport};
+use pitwall_protocol::{ContainerBounds, ContainerRef, RequestUid, SessionReport};
 use std::collections::HashMap;
 
 /// How many of a target's pods are looked at.
@@ -84,6 +85,8 @@ pub struct PodFacts {
     pub created: Timestamp,
     /// Its containers that run, the sidecar left out.
     pub containers: Vec<ContainerRef>,
+    /// What its containers may use, and how long their probes let them be silent, by name.
+    pub bounds: HashMap<String, ContainerBounds>,
     /// The names of all its containers, the sidecar left out.
     pub container_names: Vec<String>,
     /// Whether its sidecar is connected.
@@ -242,6 +245,12 @@ fn facts(ctx: &Context, request: &ValidRequest, pod: &Pod) -> PodFacts {
             .map(|c| c.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)),
         created: pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         containers: containers.collect(),
+        bounds: pod
+            .spec
+            .iter()
+            .flat_map(|spec| &spec.containers)
+            .map(|container| (container.name.clone(), bounds(container)))
+            .collect(),
         container_names: pod.spec.iter().flat_map(|spec| &spec.containers).map(|c| c.name.clone()).collect(),
         connected: ctx.registry.is_connected(&uid),
         refused: ctx.registry.refusal(&uid),

@@ -8,8 +8,10 @@ use super::{
 };
 use crate::channel::{PodUid, SessionKey, registry::PartsWanted};
 use jiff::{SignedDuration, Timestamp};
-use pitwall_crds::{Artifact, Concurrency, PodPick, Reason, TargetPhase, TargetStatus};
-use pitwall_protocol::{ContainerRef, Failure, FailureReason, Process, Readiness, SessionPhase, Uploaded};
+use pitwall_crds::{Artifact, Concurrency, PodPick, ProfileType, Reason, TargetPhase, TargetStatus};
+use pitwall_protocol::{
+    ContainerBounds, ContainerRef, Failure, FailureReason, Process, Readiness, SessionPhase, Uploaded,
+};
 use std::time::Duration;
 
 /// How long a chosen pod's sidecar may stay away before anything is recorded.
@@ -52,6 +54,8 @@ pub enum Action {
         key: SessionKey,
         /// The container, with its id.
         container: ContainerRef,
+        /// What its pod's spec allows it.
+        bounds: ContainerBounds,
     },
     /// End the request's sessions in a pod.
     Stop {
@@ -208,7 +212,7 @@ impl Plan {
             if self.targets.iter().any(|target| target.phase == TargetPhase::Failed && target.pid.is_some()) {
                 self.actions.push(Action::AbortUploads);
             }
-            self.analyse(observed);
+            self.analyse(request, observed);
         }
         if self.again.is_none() {
             self.again = Some(LATER);
@@ -356,7 +360,13 @@ impl Plan {
                     target.phase = TargetPhase::Attaching;
                     target.reason = None;
                     target.message = None;
-                    self.actions.push(Action::Start { target: at, key, container: container.clone() });
+                    let bounds = pod.bounds.get(&container.name).copied().unwrap_or_default();
+                    self.actions.push(Action::Start {
+                        target: at,
+                        key,
+                        container: container.clone(),
+                        bounds,
+                    });
                 }
             } else {
                 fail(
@@ -457,14 +467,16 @@ impl Plan {
         }
     }
 
-    fn analyse(&mut self, observed: &Observed) {
+    fn analyse(&mut self, request: &ValidRequest, observed: &Observed) {
         let stored: Vec<_> =
             self.targets.iter().filter(|target| target.phase == TargetPhase::Stored).collect();
-        if !stored.is_empty() && observed.analysis.is_none() {
+        let analysed = request.profile_type == ProfileType::Cpu;
+        if analysed && !stored.is_empty() && observed.analysis.is_none() {
             let artifacts = stored.iter().flat_map(|target| target.artifacts.clone()).collect();
             self.actions.push(Action::Analyse(artifacts));
         }
         if stored.is_empty()
+            || !analysed
             || matches!(observed.analysis, Some(AnalysisState::Done(_) | AnalysisState::Failed(_)))
         {
             for target in &mut self.targets {

@@ -131,6 +131,11 @@ fn conditions(
                 set(ConditionType::Finished, true, reason, message);
                 next.phase = Some(Phase::Failed);
                 next.completion_time = Some(Time(now));
+            } else if over && request.dry_run {
+                let (reason, message) = how_complete(targets, stored);
+                set(ConditionType::Finished, true, reason, message);
+                next.phase = Some(Phase::Succeeded);
+                next.completion_time = Some(Time(now));
             } else if over {
                 let (reason, message) = how_complete(targets, stored);
                 set(ConditionType::Complete, true, reason, message.clone());

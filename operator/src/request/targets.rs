@@ -2,8 +2,11 @@
 
 use super::{observe::Observed, work::CollectionState};
 use crate::channel::{PodUid, SessionKey};
-use pitwall_crds::{AttachStatus, Duration, InspectorOpener, Reason, StallStatus, TargetPhase, TargetStatus};
-use pitwall_protocol::{EarlyEnd, FailureReason, ProcessId, SessionPhase, SessionReport};
+use pitwall_crds::{
+    AttachStatus, Duration, InspectorOpener, PreflightCheckStatus, PreflightStatus, Reason, StallStatus,
+    TargetPhase, TargetStatus,
+};
+use pitwall_protocol::{EarlyEnd, FailureReason, Preflight, ProcessId, SessionPhase, SessionReport};
 
 /// The session of a target, once its process was chosen.
 pub fn session_key(request: &pitwall_protocol::RequestUid, target: &TargetStatus) -> Option<SessionKey> {
@@ -30,6 +33,7 @@ pub fn in_pod(name: &str, uid: &PodUid) -> TargetStatus {
         message: None,
         attach: None,
         stall: None,
+        preflight: None,
         recorded: None,
         artifacts: Vec::new(),
     }
@@ -105,7 +109,8 @@ pub fn set_process(target: &mut TargetStatus, process: ProcessId, container: &st
 }
 
 fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {
-    let SessionReport { request: _, process: _, container: _, phase, node_version, attach, stall } = report;
+    let SessionReport { request: _, process: _, container: _, phase, node_version, attach, stall, preflight } =
+        report;
     if let Some(version) = node_version {
         // The app's own word: shown, and bounded.
         target.node_version = Some(version.chars().take(32).collect());
@@ -121,6 +126,9 @@ fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {
     if stall.start_us > 0 || stall.stop_us > 0 {
         target.stall = Some(StallStatus { start: micros(stall.start_us), stop: micros(stall.stop_us) });
     }
+    if let Some(preflight) = preflight {
+        target.preflight = Some(preflight_status(preflight));
+    }
     target.reason = None;
     target.message = None;
     match phase {
@@ -133,9 +141,16 @@ fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {
             let seconds = |ms: u64| ms / 1000;
             target.progress = Some(format!("{}s of {}s", seconds(*elapsed_ms), seconds(*duration_ms)));
         }
-        SessionPhase::Collecting => {
-            target.phase = TargetPhase::Uploading;
+        SessionPhase::Collecting { percent } => {
+            let walks_the_heap = percent.is_some_and(|percent| percent < 100);
+            target.phase = if walks_the_heap { TargetPhase::Recording } else { TargetPhase::Uploading };
+            target.progress = percent.map(|percent| format!("{percent}% of the heap"));
+        }
+        SessionPhase::Checked => {
+            target.phase = TargetPhase::Succeeded;
             target.progress = None;
+            target.reason = Some(Reason::Checked);
+            target.message = Some(checked(preflight.as_ref()));
         }
         SessionPhase::Uploading { sent_bytes, bytes } => {
             target.phase = TargetPhase::Uploading;
@@ -169,6 +184,43 @@ fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {
     }
 }
 
+/// A dry run's result in a sentence.
+fn checked(preflight: Option<&Preflight>) -> String {
+    let Some(preflight) = preflight else { return "every proof holds; nothing was recorded".to_owned() };
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let overridden = preflight.checks.iter().filter(|one| !one.holds).map(|one| format!("{:?}", one.check));
+    let overridden: Vec<_> = overridden.collect();
+    let but = if overridden.is_empty() {
+        String::new()
+    } else {
+        format!(", but for {}, which safety.override takes out", overridden.join(", "))
+    };
+    format!(
+        "every proof and check holds{but}. The heap has {} MiB; recording it can take up to {} MiB, and stop the main \
+         thread for up to {:.1} s. Nothing was recorded",
+        mib(preflight.heap_bytes),
+        mib(preflight.growth_bytes),
+        preflight.pause_ms as f64 / 1000.0
+    )
+}
+
+fn preflight_status(preflight: &Preflight) -> PreflightStatus {
+    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let checks = preflight.checks.iter().take(8).map(|one| PreflightCheckStatus {
+        name: format!("{:?}", one.check),
+        holds: one.holds,
+        message: bounded(one.message.clone()),
+    });
+    PreflightStatus {
+        used_bytes: signed(preflight.used_bytes),
+        heap_bytes: signed(preflight.heap_bytes),
+        growth_bytes: signed(preflight.growth_bytes),
+        pause: Duration::from_millis(preflight.pause_ms),
+        artifact_bytes: (preflight.artifact_bytes > 0).then(|| signed(preflight.artifact_bytes)),
+        checks: checks.collect(),
+    }
+}
+
 /// The reason in status of a sidecar's failure. Same words on both sides, but for what only one side knows.
 pub fn reason_of(reason: FailureReason) -> Reason {
     match reason {
@@ -184,6 +236,8 @@ pub fn reason_of(reason: FailureReason) -> Reason {
         FailureReason::InspectorFailed | FailureReason::Unknown => Reason::InspectorFailed,
         FailureReason::ProfilerFailed => Reason::ProfilerFailed,
         FailureReason::ProcessExited => Reason::ProcessExited,
+        FailureReason::PreflightRefused => Reason::PreflightRefused,
+        FailureReason::UnsupportedByNode => Reason::UnsupportedByNode,
         FailureReason::Busy => Reason::TargetBusy,
         FailureReason::SidecarRestarted => Reason::SidecarRestarted,
         FailureReason::SpoolFailed => Reason::SpoolFailed,

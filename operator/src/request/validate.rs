@@ -3,10 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::core::Selector;
 use pitwall_crds::{
-    Concurrency, CpuSettings, Format, Output, PodChoice, PodPick, ProfileRequest, ProfileRequestSpec,
-    ProfileRequestStatus, ProfileType, Target, Threads, WorkloadRef, names::FINALIZER,
+    AllocationsIncluded, Concurrency, Format, Output, PodChoice, PodPick, PreflightCheck, ProfileRequest,
+    ProfileRequestSpec, ProfileRequestStatus, ProfileType, Redaction, Safety, Target, Threads, WorkloadRef,
+    names::FINALIZER,
 };
-use pitwall_protocol::{Recording, RequestUid};
+use pitwall_protocol::{Check, Recording, RequestUid};
 use std::time::Duration;
 
 /// A request that can be carried out.
@@ -42,6 +43,10 @@ pub struct ValidRequest {
     pub profile_type: ProfileType,
     /// The window.
     pub duration: Duration,
+    /// The preflight checks that don't count.
+    pub overridden: Vec<Check>,
+    /// Whether nothing is to be recorded.
+    pub dry_run: bool,
     /// What happens when a target is busy.
     pub concurrency: Concurrency,
     /// Whether to stop and keep.
@@ -97,12 +102,16 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
     let ProfileRequestSpec {
         target,
         r#type,
-        duration,
-        cpu: CpuSettings { sampling_interval },
+        duration: _,
+        cpu,
+        heap_sampling,
+        heap_snapshot,
+        safety: Safety { overridden },
+        dry_run,
         concurrency,
         output: Output { formats },
         stop,
-        active_deadline,
+        active_deadline: _,
         ttl_after_finished,
     } = request.spec.clone();
     let Target { workload, pod_name, selector, container, threads: Threads::Main, pods } = target;
@@ -119,10 +128,23 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         return Err(invalid("output.formats", "only Native is made"));
     }
     let recording = match r#type {
-        ProfileType::Cpu => Recording::Cpu {
-            sampling_interval_us: u32::try_from(sampling_interval.as_std().as_micros())
-                .map_err(|_| invalid("cpu.samplingInterval", "it is too long"))?,
-        },
+        ProfileType::Cpu => {
+            let interval = cpu.unwrap_or_default().sampling_interval.as_std().as_micros();
+            let too_long = |_| invalid("cpu.samplingInterval", "it is too long");
+            Recording::Cpu { sampling_interval_us: u32::try_from(interval).map_err(too_long)? }
+        }
+        ProfileType::HeapSampling => {
+            let settings = heap_sampling.unwrap_or_default();
+            let interval = settings.sampling_interval_bytes();
+            let not_a_size = || invalid("heapSampling.samplingInterval", "it isn't from 4Ki to 1Mi");
+            Recording::HeapSampling {
+                sampling_interval_bytes: interval.ok_or_else(not_a_size)?,
+                collected: settings.include == AllocationsIncluded::All,
+            }
+        }
+        ProfileType::HeapSnapshot => {
+            Recording::HeapSnapshot { redact: heap_snapshot.unwrap_or_default().redact == Redaction::Strings }
+        }
     };
     let metadata = &request.metadata;
     let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
@@ -130,7 +152,7 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         SignedDuration::try_from(duration.as_std()).map_err(|_| invalid(field, "it is too long"))
     };
     let deadline = created
-        .checked_add(signed(active_deadline, "activeDeadline")?)
+        .checked_add(signed(request.spec.deadline(), "activeDeadline")?)
         .map_err(|_| invalid("activeDeadline", "it is too long"))?;
     Ok(ValidRequest {
         uid: RequestUid(metadata.uid.clone().unwrap_or_default()),
@@ -147,12 +169,23 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         pick,
         recording,
         profile_type: r#type,
-        duration: duration.as_std(),
+        duration: request.spec.window().as_std(),
+        overridden: overridden.into_iter().map(check).collect(),
+        dry_run,
         concurrency,
         stop,
         ttl: ttl_after_finished.map(|ttl| signed(ttl, "ttlAfterFinished")).transpose()?,
         previous: request.status.clone().unwrap_or_default(),
     })
+}
+
+fn check(check: PreflightCheck) -> Check {
+    match check {
+        PreflightCheck::MemoryLimit => Check::MemoryLimit,
+        PreflightCheck::NodeMemory => Check::NodeMemory,
+        PreflightCheck::LivenessProbe => Check::LivenessProbe,
+        PreflightCheck::ReadinessProbe => Check::ReadinessProbe,
+    }
 }
 
 impl ValidRequest {

@@ -1,7 +1,7 @@
 //! Where an object lies in the store. Only this module makes keys.
 //!
 //! ```text
-//! {prefix}/{namespace}/{workload}/{request}-{uid}/{pod}-{pid}.cpuprofile
+//! {prefix}/{namespace}/{workload}/{request}-{uid}/{pod}-{pid}.cpuprofile (or .heapprofile, .heapsnapshot)
 //! {prefix}/{namespace}/{workload}/{request}-{uid}/manifest.json
 //! ```
 //! Everything up to the last slash is the request's [`Folder`]. It holds the request's uid, so that a name that
@@ -76,9 +76,9 @@ impl Folder {
         Ok(Self(text.to_owned()))
     }
 
-    /// The CPU profile of one process.
-    pub fn cpu_profile(&self, pod: &str, pid: u32) -> Key {
-        Key(format!("{}/{}", self.0, segment(pod, &format!("-{pid}.cpuprofile"))))
+    /// The recording of one process, by the extension of its type.
+    pub fn recording(&self, pod: &str, pid: u32, extension: &str) -> Key {
+        Key(format!("{}/{}", self.0, segment(pod, &format!("-{pid}.{extension}"))))
     }
 
     /// The list of the request's artifacts.
@@ -227,7 +227,7 @@ mod tests {
         let folder = prefix.folder("shop", "checkout", "slow", "2b9e");
         assert_eq!(folder.as_str(), "pitwall/prod/shop/checkout/slow-2b9e");
         assert_eq!(
-            folder.cpu_profile("checkout-5d9-x", 17).as_str(),
+            folder.recording("checkout-5d9-x", 17, "cpuprofile").as_str(),
             "pitwall/prod/shop/checkout/slow-2b9e/checkout-5d9-x-17.cpuprofile"
         );
         assert_eq!(folder.manifest().as_str(), "pitwall/prod/shop/checkout/slow-2b9e/manifest.json");
@@ -255,7 +255,7 @@ mod tests {
             &"/".repeat(300),
         ] {
             let folder = Prefix::default().folder(hostile, hostile, hostile, hostile);
-            for key in [folder.cpu_profile(hostile, 1), folder.manifest()] {
+            for key in [folder.recording(hostile, 1, "cpuprofile"), folder.manifest()] {
                 assert_eq!(key.as_str().split('/').count(), 4, "{hostile:?} gave {key}");
                 assert_eq!(Key::parse(key.as_str()).as_ref(), Ok(&key), "{hostile:?}");
                 assert!(folder.holds(&key), "{hostile:?} gave {key}");
@@ -269,7 +269,7 @@ mod tests {
         let longer = format!("{}m", "n".repeat(252));
         let names = ["a", "a_2f", "a/", "_", "", ".", "_2e", "a.", long.as_str(), longer.as_str()];
         let keys: std::collections::HashSet<_> =
-            names.iter().map(|name| folder().cpu_profile(name, 1)).collect();
+            names.iter().map(|name| folder().recording(name, 1, "cpuprofile")).collect();
         assert_eq!(keys.len(), names.len());
     }
 
@@ -278,7 +278,7 @@ mod tests {
         let name = "n".repeat(253);
         let prefix = Prefix::parse(&"p".repeat(MAX_PREFIX)).unwrap();
         let folder = prefix.folder(&"s".repeat(63), &name, &name, "2b9e0c52-7a0b-4b8e-9d4e-0d5d7c3b1a2f");
-        let key = folder.cpu_profile(&name, u32::MAX);
+        let key = folder.recording(&name, u32::MAX, "cpuprofile");
         assert_eq!(Key::parse(key.as_str()).as_ref(), Ok(&key));
         assert!(key.as_str().ends_with("-4294967295.cpuprofile"));
         assert!(folder.as_str().ends_with("-2b9e0c52-7a0b-4b8e-9d4e-0d5d7c3b1a2f"));

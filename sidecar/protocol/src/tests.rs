@@ -9,6 +9,7 @@ fn session() -> SessionReport {
         node_version: Some("v22.23.3".into()),
         attach: Some(Attach { opened_by: OpenedBy::Pitwall, closed: false, attach_us: 9_000 }),
         stall: Stall { start_us: 12_000, stop_us: 0 },
+        preflight: None,
     }
 }
 

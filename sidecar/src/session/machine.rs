@@ -407,7 +407,8 @@ impl Session {
 
     fn collect(&mut self, since: Instant, now: Instant, effects: &mut Vec<Effect>) {
         self.recorded = now.saturating_duration_since(since);
-        self.inspector = Inspector::Collecting { percent: None };
+        let percent = self.is_snapshot().then_some(0);
+        self.inspector = Inspector::Collecting { percent };
         effects.push(Effect::Collect { recording: self.wanted.recording.clone(), file: self.file() });
     }
 

@@ -17,6 +17,7 @@ fn session(request: &str, pid: u32, phase: SessionPhase) -> SessionReport {
         node_version: None,
         attach: None,
         stall: Stall::default(),
+        preflight: None,
     }
 }
 

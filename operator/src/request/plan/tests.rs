@@ -45,6 +45,7 @@ fn pod(name: &str) -> PodFacts {
         ready_since: Some(at(-100)),
         created: at(-200),
         containers: vec![ContainerRef { name: "app".into(), id: "c1".into() }],
+        bounds: HashMap::default(),
         container_names: vec!["app".into()],
         connected: true,
         refused: None,
@@ -81,6 +82,7 @@ fn report(phase: SessionPhase) -> SessionReport {
         node_version: None,
         attach: None,
         stall: Stall::default(),
+        preflight: None,
     }
 }
 
