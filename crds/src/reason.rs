@@ -113,6 +113,8 @@ reasons! {
     SidecarRestarted => "Make a new request.",
 
     // Why a target fails: the artifact.
+    /// The snapshot couldn't be redacted; nothing of it left the pod.
+    RedactionFailed => "Report it with the message and the Node.js version.",
     /// The spool volume in the pod is full or can't be written.
     SpoolFailed => "Shorten duration, or raise the sidecar's spool size in the chart's values.",
     /// The store refused a part, or couldn't be reached in time.

@@ -22,11 +22,21 @@ impl<'a> Request<'a> {
         )
     }
 
+    /// Applies a request for a snapshot of a Deployment's heap, with these fields of the spec beside.
+    pub fn snapshot(story: &'a Story, name: &str, deployment: &str, mut fields: Value) -> Self {
+        fields["type"] = json!("HeapSnapshot");
+        fields["duration"] = Value::Null;
+        Self::cpu(story, name, deployment, fields)
+    }
+
     /// Applies a CPU request for a target.
     pub fn with_target(story: &'a Story, name: &str, target: Value, fields: Value) -> Self {
         let mut spec = json!({ "type": "CPU", "target": target, "duration": "3s", "activeDeadline": "90s" });
         for (field, value) in fields.as_object().into_iter().flatten() {
             spec[field] = value.clone();
+        }
+        if spec["duration"].is_null() {
+            spec.as_object_mut().expect("it was made as one").remove("duration");
         }
         story.apply(&json!({
             "apiVersion": "pitwall.dev/v1alpha1", "kind": "ProfileRequest",

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod discover;
 pub mod journal;
 pub mod publish;
+pub mod redact;
 pub mod registry;
 pub mod session;
 pub mod settings;

@@ -7,6 +7,7 @@ mod busy_target;
 mod deadline;
 mod deletion;
 mod downloads;
+mod heap;
 mod identities;
 mod impostors;
 mod main_job;

@@ -240,6 +240,7 @@ pub fn reason_of(reason: FailureReason) -> Reason {
         FailureReason::UnsupportedByNode => Reason::UnsupportedByNode,
         FailureReason::Busy => Reason::TargetBusy,
         FailureReason::SidecarRestarted => Reason::SidecarRestarted,
+        FailureReason::RedactionFailed => Reason::RedactionFailed,
         FailureReason::SpoolFailed => Reason::SpoolFailed,
         FailureReason::StoreFull => Reason::StoreFull,
         FailureReason::UploadFailed => Reason::UploadFailed,

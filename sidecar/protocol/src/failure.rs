@@ -40,6 +40,8 @@ pub enum FailureReason {
     Busy,
     /// The sidecar's worker died during the recording; what V8 had recorded died with its connection.
     SidecarRestarted,
+    /// The snapshot couldn't be redacted; nothing of it was kept.
+    RedactionFailed,
     /// The spool is full or can't be written.
     SpoolFailed,
     /// The store has no space left.

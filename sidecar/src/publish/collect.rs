@@ -7,6 +7,7 @@ use super::spill::{self, Intake, IntakeError, Out};
 use super::spool::{Compression, Spool, SpoolError, Spooled, Writer};
 use crate::attach::link::{Link, ending};
 use crate::clock;
+use crate::redact::{RedactError, Redactor};
 use pitwall_inspector::{Command, Connection, Error, Event, EventStream, Incoming, Unescape, UnescapeError};
 use pitwall_protocol::Recording;
 use std::time::Duration;
@@ -48,6 +49,9 @@ pub enum CollectError {
     /// Nothing came.
     #[error("the inspector sent nothing for {0:?} while it owed an answer")]
     Silent(Duration),
+    /// The snapshot couldn't be redacted; nothing of it left the pod.
+    #[error(transparent)]
+    Redact(#[from] RedactError),
     /// The spool refused.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -74,7 +78,10 @@ pub async fn collect(
     // A snapshot comes faster than the best compression goes, and is large enough for the difference to matter.
     let writer = spool.create(file, if snapshot { Compression::fast() } else { Compression::default() })?;
     let (intake, outlet) = spill::queue(spool, &format!("{file}.raw"))?;
-    let compressing = tokio::task::spawn_blocking(move || compress(writer, &outlet));
+    let redact = matches!(recording, Recording::HeapSnapshot { redact: true });
+    let compressing = tokio::task::spawn_blocking(move || {
+        if redact { redact_and_compress(writer, &outlet) } else { compress(writer, &outlet) }
+    });
     let asked = clock::now();
     // Dropping this future drops `intake`: the thread then ends without finishing the file, which deletes it.
     let relayed = relay(link, &command(recording), snapshot, intake, progress).await;
@@ -87,11 +94,26 @@ pub async fn collect(
     Ok(Collected { spooled, took })
 }
 
-fn compress(mut writer: Writer, outlet: &spill::Outlet) -> Result<Option<Spooled>, SpoolError> {
+fn redact_and_compress(writer: Writer, outlet: &spill::Outlet) -> Result<Option<Spooled>, CollectError> {
+    let mut redactor = Redactor::new(writer);
+    loop {
+        match outlet.next()? {
+            Out::Bytes(bytes) => redactor.write(&bytes)?,
+            Out::End { complete: true } => {
+                let (writer, done) = redactor.finish()?;
+                tracing::info!(?done, "redacted");
+                return Ok(Some(writer.finish()?));
+            }
+            Out::End { complete: false } => return Ok(None),
+        }
+    }
+}
+
+fn compress(mut writer: Writer, outlet: &spill::Outlet) -> Result<Option<Spooled>, CollectError> {
     loop {
         match outlet.next()? {
             Out::Bytes(bytes) => writer.write(&bytes)?,
-            Out::End { complete: true } => return writer.finish().map(Some),
+            Out::End { complete: true } => return Ok(Some(writer.finish()?)),
             Out::End { complete: false } => return Ok(None),
         }
     }

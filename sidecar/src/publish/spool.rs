@@ -216,6 +216,17 @@ impl Writer {
     }
 }
 
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Writer::write(self, bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The file under the compressor.
 #[derive(Debug)]
 struct Counted {

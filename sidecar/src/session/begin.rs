@@ -66,7 +66,7 @@ impl Session {
             Recording::HeapSampling { sampling_interval_bytes, .. } => {
                 *sampling_interval_bytes > 0 && start.duration_ms > 0
             }
-            Recording::HeapSnapshot { redact } => start.duration_ms == 0 && !redact,
+            Recording::HeapSnapshot { .. } => start.duration_ms == 0,
             Recording::Unknown => false,
         };
         if possible {

@@ -400,6 +400,7 @@ async fn take_over(
         }
         CollectError::Refused { .. } => Event::NotCollected(failure(FailureReason::ProfilerFailed, text)),
         CollectError::Silent(_) => Event::NotCollected(failure(FailureReason::InspectorFailed, text)),
+        CollectError::Redact(_) => Event::NotCollected(failure(FailureReason::RedactionFailed, text)),
         CollectError::Spool(_) => Event::NotCollected(failure(FailureReason::SpoolFailed, text)),
     }
 }
