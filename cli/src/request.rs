@@ -66,7 +66,8 @@ impl From<&HeapSamplingArgs> for Wanted {
 impl From<&HeapSnapshotArgs> for Wanted {
     fn from(args: &HeapSnapshotArgs) -> Self {
         let redact = if args.redact { Redaction::Strings } else { Redaction::None };
-        let safety = Safety { overridden: args.overridden.iter().map(|check| (*check).into()).collect() };
+        let overridden = args.overridden.iter().map(|check| (*check).into()).collect();
+        let safety = Safety { overridden, ..Safety::default() };
         let heap_snapshot = Some(HeapSnapshotSettings { redact });
         Self { heap_snapshot, safety, ..Self::new("heap-snapshot", ProfileType::HeapSnapshot) }
     }

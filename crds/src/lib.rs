@@ -23,9 +23,10 @@ pub use duration::{Duration, ParseDurationError};
 pub use label_selector::{LabelSelector, LabelSelectorRequirement, SelectorOperator};
 pub use reason::Reason;
 pub use request::{
-    AllocationsIncluded, Concurrency, CpuSettings, Format, HeapSamplingSettings, HeapSnapshotSettings,
-    Output, PodChoice, PodPick, PreflightCheck, ProfileRequest, ProfileRequestSpec, ProfileType, Redaction,
-    Safety, Target, Threads, WorkloadKind, WorkloadRef, default_deadline,
+    AllocationsIncluded, Concurrency, CpuSettings, DuringRollout, Format, Guard, HeapSamplingSettings,
+    HeapSnapshotSettings, OnUnready, Output, PodChoice, PodPick, PreflightCheck, ProfileRequest,
+    ProfileRequestSpec, ProfileType, Redaction, Safety, Target, Threads, WorkloadKind, WorkloadRef,
+    default_deadline,
 };
 pub use status::{
     Artifact, AttachStatus, Finding, FindingKind, InspectorOpener, Phase, PreflightCheckStatus,

@@ -52,6 +52,11 @@ reasons! {
     /// The deadline came while recording; what was recorded until then is kept.
     EndedAtDeadline => "Raise activeDeadline, or shorten duration.",
 
+    /// The container came too near its memory limit; what was recorded until then is kept.
+    GuardedMemory => "Raise the container's memory limit, or safety.guard.memoryPercent.",
+    /// The pod stopped being ready; what was recorded until then is kept.
+    GuardedReadiness => "See why the pod wasn't ready, or set safety.guard.readiness to Ignore.",
+
     // What a request can wait for.
     /// The chosen pod's sidecar isn't connected to the operator.
     WaitingForSidecar => "See the logs of the pod's container named pitwall.",
@@ -59,6 +64,8 @@ reasons! {
     TargetBusy => "Wait for the other request, stop it, or set concurrency to Refuse to fail at once.",
     /// No pod of the target is ready yet.
     NoPodReady => "Check the target's pods with kubectl describe.",
+    /// The target's workload is being rolled out.
+    RolloutInProgress => "Wait for the rollout, see why it doesn't end with kubectl rollout status, or set safety.duringRollout to Allow.",
     /// The store can't be reached just now.
     StoreUnreachable => "Check the store's address, and that the operator and the pods may reach it.",
 

@@ -399,6 +399,59 @@ pub struct Safety {
     #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub overridden: Vec<PreflightCheck>,
+    /// What ends a recording before its time, and keeps what there is.
+    #[serde(default)]
+    pub guard: Guard,
+    /// What happens while the target's workload is rolled out: a recording that begins then would be of pods that
+    /// are about to go.
+    #[serde(default)]
+    pub during_rollout: DuringRollout,
+}
+
+/// What ends a recording before its time. A heap snapshot can't be ended; its preflight stands for it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Guard {
+    /// The share of the container's memory limit, in percent, that its processes may use together; unlimited where
+    /// the container has no limit.
+    #[serde(default = "default_memory_percent")]
+    #[schemars(range(min = 10, max = 100))]
+    pub memory_percent: i32,
+    /// What happens when the pod stops being ready: Stop, or Ignore.
+    #[serde(default)]
+    pub readiness: OnUnready,
+}
+
+fn default_memory_percent() -> i32 {
+    90
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { memory_percent: default_memory_percent(), readiness: OnUnready::default() }
+    }
+}
+
+/// What happens when a pod stops being ready while it is recorded.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnUnready {
+    /// The recording ends, and is kept.
+    #[default]
+    Stop,
+    /// The recording goes on.
+    Ignore,
+}
+
+/// What happens while the target's workload is rolled out.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DuringRollout {
+    /// Wait until the rollout is complete, within `activeDeadline`.
+    #[default]
+    Defer,
+    /// Fail with the reason RolloutInProgress.
+    Refuse,
+    /// Record all the same.
+    Allow,
 }
 
 /// A check that is made before a recording that could hurt its pod.

@@ -52,6 +52,8 @@ pub struct ProfileRequestStatus {
 pub enum Phase {
     /// Nothing records yet.
     Pending,
+    /// Waiting for the workload's rollout.
+    Deferred,
     /// Recording, uploading or analysing.
     Running,
     /// At least one recording is stored, and nothing is under way any more.

@@ -16,3 +16,5 @@ const burnCpu = vm.runInNewContext(
 
 setInterval(() => burnCpu(20, Date.now), 40);
 if (process.env.EXIT_AFTER_MS) setTimeout(() => process.exit(0), Number(process.env.EXIT_AFTER_MS));
+// Ends in order when it is asked to.
+if (process.env.GRACEFUL) process.on('SIGTERM', () => process.exit(0));

@@ -171,7 +171,11 @@ async fn look_after(ctx: Arc<Context>) {
                 let message = if report.phase.is_end() {
                     OperatorMessage::Acknowledge { request: uid.clone(), process: key.process }
                 } else {
-                    OperatorMessage::Stop(pitwall_protocol::Stop { request: uid.clone(), keep: false })
+                    OperatorMessage::Stop(pitwall_protocol::Stop {
+                        request: uid.clone(),
+                        keep: false,
+                        why: None,
+                    })
                 };
                 ctx.registry.send(&key.pod, message);
             }

@@ -63,6 +63,9 @@ pub struct Record {
     pub attach: Option<Attach>,
     /// What it cost the app.
     pub stall: Stall,
+    /// Why it was ended early.
+    #[serde(default)]
+    pub remark: Option<String>,
     /// What was checked before it began.
     #[serde(default)]
     pub preflight: Option<Preflight>,
@@ -161,6 +164,7 @@ pub(crate) mod tests {
             node_version: None,
             attach: None,
             stall: Stall::default(),
+            remark: None,
             preflight: None,
             end: None,
         }

@@ -97,7 +97,7 @@ impl Registry {
             OperatorMessage::Start(start) => vec![self.start(start)],
             OperatorMessage::Stop(stop) => self
                 .of_request(&stop.request)
-                .map(|key| Order::Tell(key, Event::Stop { keep: stop.keep }))
+                .map(|key| Order::Tell(key, Event::Stop { keep: stop.keep, why: stop.why }))
                 .collect(),
             OperatorMessage::Grant { request, process, grant } => {
                 self.tell(request, process, Event::Grant(grant))
@@ -168,6 +168,7 @@ mod tests {
             duration_ms: 1000,
             deadline_ms: 60_000,
             bounds: ContainerBounds::default(),
+            guard_bytes: None,
             overridden: vec![],
             dry_run: false,
             grant: grant(),
@@ -183,6 +184,7 @@ mod tests {
             node_version: None,
             attach: None,
             stall: Stall::default(),
+            remark: None,
             preflight: None,
         }
     }
@@ -248,11 +250,11 @@ mod tests {
             ("a", other, true),
             ("b", ProcessId { pid: 19, start_ticks: 1 }, true),
         ]);
-        let stop = OperatorMessage::Stop(Stop { request: RequestUid("a".into()), keep: true });
+        let stop = OperatorMessage::Stop(Stop { request: RequestUid("a".into()), keep: true, why: None });
         let orders = registry.handle(stop);
         assert_eq!(orders.len(), 2);
         assert!(orders.iter().all(|order| {
-            matches!(order, Order::Tell((request, _), Event::Stop { keep: true }) if request.0 == "a")
+            matches!(order, Order::Tell((request, _), Event::Stop { keep: true, .. }) if request.0 == "a")
         }));
     }
 
@@ -263,7 +265,7 @@ mod tests {
         for message in [
             OperatorMessage::Acknowledge { request: request.clone(), process: PROCESS },
             OperatorMessage::Grant { request: request.clone(), process: PROCESS, grant: grant() },
-            OperatorMessage::Stop(Stop { request, keep: false }),
+            OperatorMessage::Stop(Stop { request, keep: false, why: None }),
         ] {
             assert!(registry.handle(message).is_empty());
         }

@@ -14,6 +14,7 @@ mod main_job;
 mod not_node;
 mod refusals;
 mod s3;
+mod safety;
 mod schema;
 mod stop;
 mod wait_finished;

@@ -279,6 +279,7 @@ impl Registry {
                     node_version: None,
                     attach: None,
                     stall: Stall::default(),
+                    remark: None,
                     preflight: None,
                 });
             }

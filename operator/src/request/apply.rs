@@ -48,8 +48,8 @@ pub(super) async fn apply(
                     applied.not_started.push(NotStarted { target: *target, reason, message, again });
                 }
             }
-            Action::Stop { pod, keep } => {
-                let stop = Stop { request: request.uid.clone(), keep: *keep };
+            Action::Stop { pod, keep, why } => {
+                let stop = Stop { request: request.uid.clone(), keep: *keep, why: *why };
                 ctx.registry.send(pod, OperatorMessage::Stop(stop));
             }
             Action::Grant { key, pod_name, wanted } => {
@@ -159,6 +159,7 @@ async fn start(
         deadline_ms: millis(left),
         grant,
         bounds: *bounds,
+        guard_bytes: guard_bytes(request, bounds),
         overridden: request.overridden.clone(),
         dry_run: request.dry_run,
     }));
@@ -169,6 +170,12 @@ async fn start(
         let message = format!("the sidecar of pod {pod_name} went away just now");
         Err((Reason::WaitingForSidecar, message, true))
     }
+}
+
+/// What the container's processes may use while they are recorded.
+fn guard_bytes(request: &ValidRequest, bounds: &ContainerBounds) -> Option<u64> {
+    let percent = u64::try_from(request.guard.memory_percent).unwrap_or(100);
+    Some(bounds.memory_bytes? / 100 * percent)
 }
 
 /// The grant of a dry run.

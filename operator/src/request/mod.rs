@@ -10,6 +10,7 @@ pub mod events;
 pub mod finalizer;
 pub mod observe;
 pub mod plan;
+mod rollout;
 pub mod status;
 pub mod targets;
 pub mod tombstones;

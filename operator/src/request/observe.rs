@@ -3,6 +3,7 @@
 use super::{
     Context,
     bounds::bounds,
+    rollout,
     targets::session_key,
     validate::{TargetRef, ValidRequest},
     work::{AnalysisState, CollectionState},
@@ -38,6 +39,8 @@ const MAX_PODS: usize = 500;
 pub struct Observed {
     /// The target's pods, while some target isn't told to record yet.
     pub candidates: Candidates,
+    /// How far the rollout of the target's workload is, while none was chosen and it isn't complete.
+    pub rollout: Option<String>,
     /// The pods of targets that were chosen, by uid: whether they are alive and their sidecars connected.
     pub chosen: HashMap<PodUid, ChosenPod>,
     /// The request's sessions, as their sidecars last reported them.
@@ -106,6 +109,8 @@ pub struct ChosenPod {
     pub alive: bool,
     /// Whether its sidecar is connected.
     pub connected: bool,
+    /// Whether it was ready when the request's first target was told to record, or later, and isn't any more.
+    pub became_unready: bool,
 }
 
 /// Looks at the cluster, the registry and the background work.
@@ -121,7 +126,8 @@ pub async fn observe(ctx: &Context, request: &ValidRequest, now: Timestamp) -> R
         let uid = PodUid(target.pod_uid.clone());
         let alive = pods::is_alive(&ctx.pods, &request.namespace, &target.pod, &target.pod_uid);
         let connected = ctx.registry.is_connected(&uid);
-        observed.chosen.insert(uid, ChosenPod { alive, connected });
+        let became_unready = alive && became_unready(ctx, request, &target.pod);
+        observed.chosen.insert(uid, ChosenPod { alive, connected, became_unready });
     }
     let expected = request.previous.targets.iter().filter(|target| !target.phase.is_over());
     let expected = expected.filter(|target| target.phase != TargetPhase::Pending);
@@ -139,37 +145,54 @@ pub async fn observe(ctx: &Context, request: &ValidRequest, now: Timestamp) -> R
     }
     observed.sessions = sessions;
     if undecided && !request.is_finished() && request.deleted.is_none() {
-        observed.candidates = candidates(ctx, request).await?;
+        (observed.candidates, observed.rollout) = candidates(ctx, request).await?;
     }
     Ok(observed)
 }
 
-async fn candidates(ctx: &Context, request: &ValidRequest) -> Result<Candidates, kube::Error> {
+/// Whether the pod's Ready condition turned false after the request had begun.
+fn became_unready(ctx: &Context, request: &ValidRequest, pod: &str) -> bool {
+    let Some(started) = &request.previous.start_time else { return false };
+    let Some(pod) = ctx.pods.get(&ObjectRef::new(pod).within(&request.namespace)) else { return false };
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|one| {
+        one.type_ == "Ready"
+            && one.status == "False"
+            && one.last_transition_time.as_ref().is_some_and(|time| time.0 > started.0)
+    })
+}
+
+/// The target's pods, and how far its rollout is unless it is complete.
+async fn candidates(
+    ctx: &Context,
+    request: &ValidRequest,
+) -> Result<(Candidates, Option<String>), kube::Error> {
+    let mut rollout = None;
     let namespace = &request.namespace;
     let pod_api = Api::<Pod>::namespaced(ctx.client.clone(), namespace);
     let selector = match &request.target {
-        TargetRef::Pod(name) => return one_pod(ctx, request, &pod_api, name).await,
+        TargetRef::Pod(name) => return Ok((one_pod(ctx, request, &pod_api, name).await?, None)),
         TargetRef::Selector(selector) => selector.clone(),
         TargetRef::Workload(workload) => {
             let client = ctx.client.clone();
             let name = workload.name.as_str();
             let selector = match workload.kind {
-                WorkloadKind::Pod => return one_pod(ctx, request, &pod_api, name).await,
-                WorkloadKind::Deployment => Api::<Deployment>::namespaced(client, namespace)
-                    .get_opt(name)
-                    .await?
-                    .and_then(|found| found.spec)
-                    .map(|spec| spec.selector),
-                WorkloadKind::StatefulSet => Api::<StatefulSet>::namespaced(client, namespace)
-                    .get_opt(name)
-                    .await?
-                    .and_then(|found| found.spec)
-                    .map(|spec| spec.selector),
-                WorkloadKind::DaemonSet => Api::<DaemonSet>::namespaced(client, namespace)
-                    .get_opt(name)
-                    .await?
-                    .and_then(|found| found.spec)
-                    .map(|spec| spec.selector),
+                WorkloadKind::Pod => return Ok((one_pod(ctx, request, &pod_api, name).await?, None)),
+                WorkloadKind::Deployment => {
+                    let found = Api::<Deployment>::namespaced(client, namespace).get_opt(name).await?;
+                    rollout = found.as_ref().and_then(rollout::of_deployment);
+                    found.and_then(|found| found.spec).map(|spec| spec.selector)
+                }
+                WorkloadKind::StatefulSet => {
+                    let found = Api::<StatefulSet>::namespaced(client, namespace).get_opt(name).await?;
+                    rollout = found.as_ref().and_then(rollout::of_statefulset);
+                    found.and_then(|found| found.spec).map(|spec| spec.selector)
+                }
+                WorkloadKind::DaemonSet => {
+                    let found = Api::<DaemonSet>::namespaced(client, namespace).get_opt(name).await?;
+                    rollout = found.as_ref().and_then(rollout::of_daemonset);
+                    found.and_then(|found| found.spec).map(|spec| spec.selector)
+                }
                 WorkloadKind::ReplicaSet => Api::<ReplicaSet>::namespaced(client, namespace)
                     .get_opt(name)
                     .await?
@@ -181,14 +204,14 @@ async fn candidates(ctx: &Context, request: &ValidRequest) -> Result<Candidates,
                     .and_then(|found| found.spec)
                     .and_then(|spec| spec.selector),
             };
-            let Some(selector) = selector else { return Ok(Candidates::Missing) };
-            let Ok(selector) = parse(selector) else { return Ok(Candidates::Missing) };
+            let Some(selector) = selector else { return Ok((Candidates::Missing, None)) };
+            let Ok(selector) = parse(selector) else { return Ok((Candidates::Missing, None)) };
             selector
         }
     };
     // An empty selector would select every pod of the namespace.
     if selector.selects_all() {
-        return Ok(Candidates::Pods(Vec::new()));
+        return Ok((Candidates::Pods(Vec::new()), None));
     }
     let injected = ctx.pods.state().into_iter().filter(|pod| {
         let metadata = &pod.metadata;
@@ -197,13 +220,13 @@ async fn candidates(ctx: &Context, request: &ValidRequest) -> Result<Candidates,
     });
     let injected: Vec<_> = injected.take(MAX_PODS).map(|pod| facts(ctx, request, &pod)).collect();
     if !injected.is_empty() {
-        return Ok(Candidates::Pods(injected));
+        return Ok((Candidates::Pods(injected), rollout));
     }
     // None that could be recorded: why not is in those that the watch leaves out.
     let params =
         ListParams::default().labels_from(&selector).limit(u32::try_from(MAX_PODS).unwrap_or(u32::MAX));
     let pods = pod_api.list(&params).await?;
-    Ok(Candidates::Pods(pods.items.iter().map(|pod| facts(ctx, request, pod)).collect()))
+    Ok((Candidates::Pods(pods.items.iter().map(|pod| facts(ctx, request, pod)).collect()), rollout))
 }
 
 fn parse(selector: LabelSelector) -> Result<Selector, ()> {

@@ -8,9 +8,12 @@ use super::{
 };
 use crate::channel::{PodUid, SessionKey, registry::PartsWanted};
 use jiff::{SignedDuration, Timestamp};
-use pitwall_crds::{Artifact, Concurrency, PodPick, ProfileType, Reason, TargetPhase, TargetStatus};
+use pitwall_crds::{
+    Artifact, Concurrency, DuringRollout, OnUnready, PodPick, ProfileType, Reason, TargetPhase, TargetStatus,
+};
 use pitwall_protocol::{
-    ContainerBounds, ContainerRef, Failure, FailureReason, Process, Readiness, SessionPhase, Uploaded,
+    ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, Process, Readiness, SessionPhase,
+    Uploaded,
 };
 use std::time::Duration;
 
@@ -63,6 +66,8 @@ pub enum Action {
         pod: PodUid,
         /// Whether what was recorded is published.
         keep: bool,
+        /// Why, where it isn't that somebody asked for it.
+        why: Option<EarlyEnd>,
     },
     /// Sign more parts.
     Grant {
@@ -175,7 +180,7 @@ impl Plan {
         let active: Vec<_> =
             sorted(&observed.sessions).filter(|(_, report)| !report.phase.is_end()).collect();
         for (key, _) in &active {
-            self.actions.push(Action::Stop { pod: key.pod.clone(), keep: false });
+            self.actions.push(Action::Stop { pod: key.pod.clone(), keep: false, why: None });
         }
         // Half of the patience for the sidecars, the other half for the store.
         if !active.is_empty() && patience_left > DELETION_PATIENCE / 2 {
@@ -233,6 +238,16 @@ impl Plan {
         };
         if request.stop {
             self.choice = Choice::Impossible(Reason::Stopped, "stopped before anything was recorded".into());
+            return;
+        }
+        if let (Some(rollout), false) = (&observed.rollout, request.during_rollout == DuringRollout::Allow) {
+            let message = format!("{} is being rolled out: {rollout}", request.target.display());
+            self.choice = if request.during_rollout == DuringRollout::Refuse || now >= request.deadline {
+                Choice::Impossible(Reason::RolloutInProgress, message)
+            } else {
+                self.again = Some(2 * SOON);
+                Choice::Waits(Reason::RolloutInProgress, message)
+            };
             return;
         }
         self.choice = match choose(request, pods) {
@@ -402,7 +417,13 @@ impl Plan {
                     self.again = Some(2 * SOON);
                 }
                 Some(SessionPhase::Attaching | SessionPhase::Recording { .. }) if request.stop => {
-                    self.actions.push(Action::Stop { pod: key.pod, keep: true });
+                    self.actions.push(Action::Stop { pod: key.pod, keep: true, why: None });
+                }
+                Some(SessionPhase::Recording { .. })
+                    if request.guard.readiness == OnUnready::Stop && became_unready(observed, &key) =>
+                {
+                    let why = Some(EarlyEnd::NotReady);
+                    self.actions.push(Action::Stop { pod: key.pod, keep: true, why });
                 }
                 Some(_) => {}
                 None => {
@@ -451,7 +472,7 @@ impl Plan {
                     // still being collected for a while.
                     let grace = if target.recorded.is_some() { DELETION_PATIENCE } else { DEADLINE_GRACE };
                     if now > request.deadline + grace {
-                        self.actions.push(Action::Stop { pod, keep: false });
+                        self.actions.push(Action::Stop { pod, keep: false, why: None });
                         let phase = format!("{:?}", target.phase).to_lowercase();
                         fail(
                             target,
@@ -497,6 +518,11 @@ fn yield_to(other: &str, request: &ValidRequest, target: &mut TargetStatus) -> O
     }
     wait(target, Reason::TargetBusy, message);
     Some(2 * SOON)
+}
+
+/// Whether the session's pod was ready and isn't any more.
+fn became_unready(observed: &Observed, key: &SessionKey) -> bool {
+    observed.chosen.get(&key.pod).is_some_and(|pod| pod.became_unready)
 }
 
 /// Why a session that should be there is not, once that is certain.

@@ -108,7 +108,8 @@ fn conditions(
         }
         Choice::Waits(reason, message) => {
             set(ConditionType::Accepted, false, *reason, message.clone());
-            next.phase = Some(Phase::Pending);
+            let deferred = *reason == Reason::RolloutInProgress;
+            next.phase = Some(if deferred { Phase::Deferred } else { Phase::Pending });
         }
         // Nobody has looked yet.
         Choice::Made if targets.is_empty() => next.phase = Some(Phase::Pending),

@@ -109,8 +109,17 @@ pub fn set_process(target: &mut TargetStatus, process: ProcessId, container: &st
 }
 
 fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {
-    let SessionReport { request: _, process: _, container: _, phase, node_version, attach, stall, preflight } =
-        report;
+    let SessionReport {
+        request: _,
+        process: _,
+        container: _,
+        phase,
+        node_version,
+        attach,
+        stall,
+        remark,
+        preflight,
+    } = report;
     if let Some(version) = node_version {
         // The app's own word: shown, and bounded.
         target.node_version = Some(version.chars().take(32).collect());
@@ -170,12 +179,20 @@ fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {
                 Some(EarlyEnd::Deadline) => {
                     (Reason::EndedAtDeadline, "the deadline came; what was recorded until then is kept")
                 }
+                Some(EarlyEnd::MemoryGuard) => (
+                    Reason::GuardedMemory,
+                    remark.as_deref().unwrap_or("the container came too near its memory limit"),
+                ),
+                Some(EarlyEnd::NotReady) => (
+                    Reason::GuardedReadiness,
+                    "the pod stopped being ready; what was recorded until then is kept",
+                ),
                 Some(EarlyEnd::Unknown) => {
                     (Reason::Stopped, "the recording ended before its time and is kept")
                 }
             };
             target.reason = Some(reason);
-            target.message = Some(message.to_owned());
+            target.message = Some(bounded(message.to_owned()));
         }
         // Whether that is the end is for the plan to say: it knows `concurrency`.
         SessionPhase::Failed(failure) if failure.reason == FailureReason::Busy && may_wait => {}

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::core::Selector;
 use pitwall_crds::{
-    AllocationsIncluded, Concurrency, Format, Output, PodChoice, PodPick, PreflightCheck, ProfileRequest,
-    ProfileRequestSpec, ProfileRequestStatus, ProfileType, Redaction, Safety, Target, Threads, WorkloadRef,
-    names::FINALIZER,
+    AllocationsIncluded, Concurrency, DuringRollout, Format, Guard, Output, PodChoice, PodPick,
+    PreflightCheck, ProfileRequest, ProfileRequestSpec, ProfileRequestStatus, ProfileType, Redaction, Safety,
+    Target, Threads, WorkloadRef, names::FINALIZER,
 };
 use pitwall_protocol::{Check, Recording, RequestUid};
 use std::time::Duration;
@@ -47,6 +47,10 @@ pub struct ValidRequest {
     pub overridden: Vec<Check>,
     /// Whether nothing is to be recorded.
     pub dry_run: bool,
+    /// What ends a recording early.
+    pub guard: Guard,
+    /// What happens while the workload is rolled out.
+    pub during_rollout: DuringRollout,
     /// What happens when a target is busy.
     pub concurrency: Concurrency,
     /// Whether to stop and keep.
@@ -106,7 +110,7 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         cpu,
         heap_sampling,
         heap_snapshot,
-        safety: Safety { overridden },
+        safety: Safety { overridden, guard, during_rollout },
         dry_run,
         concurrency,
         output: Output { formats },
@@ -172,6 +176,8 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         duration: request.spec.window().as_std(),
         overridden: overridden.into_iter().map(check).collect(),
         dry_run,
+        guard,
+        during_rollout,
         concurrency,
         stop,
         ttl: ttl_after_finished.map(|ttl| signed(ttl, "ttlAfterFinished")).transpose()?,

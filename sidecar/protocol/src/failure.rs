@@ -76,6 +76,10 @@ pub enum EarlyEnd {
     ProcessExiting,
     /// The request's deadline came.
     Deadline,
+    /// The container came too near its memory limit; [`crate::SessionReport::remark`] has the numbers.
+    MemoryGuard,
+    /// The pod stopped being ready.
+    NotReady,
     /// A reason that a newer sidecar gave.
     #[serde(other)]
     Unknown,

@@ -1,6 +1,6 @@
 //! Messages from the operator to a sidecar.
 
-use crate::{Check, ProcessId, RequestUid, UploadGrant};
+use crate::{Check, EarlyEnd, ProcessId, RequestUid, UploadGrant};
 use serde::{Deserialize, Serialize};
 
 /// What the operator says.
@@ -93,6 +93,9 @@ pub struct Start {
     /// What the container may use and how long it may be silent, as its pod's spec says.
     #[serde(default)]
     pub bounds: ContainerBounds,
+    /// The memory that the container's processes may use together, in bytes, before a recording is ended early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard_bytes: Option<u64>,
     /// The preflight checks that the request's author takes responsibility for.
     #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
     pub overridden: Vec<Check>,
@@ -153,4 +156,7 @@ pub struct Stop {
     pub request: RequestUid,
     /// Whether what was recorded so far is published (`spec.stop`) or thrown away (deletion).
     pub keep: bool,
+    /// Why, where it isn't [`EarlyEnd::Stopped`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<EarlyEnd>,
 }

@@ -123,6 +123,9 @@ pub struct SessionReport {
     /// What the session cost the app's event loop.
     #[serde(default)]
     pub stall: Stall,
+    /// Why a recording was ended early, in a sentence with its numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
     /// What was checked before the recording began, where anything was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight: Option<Preflight>,

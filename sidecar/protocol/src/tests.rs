@@ -9,6 +9,7 @@ fn session() -> SessionReport {
         node_version: Some("v22.23.3".into()),
         attach: Some(Attach { opened_by: OpenedBy::Pitwall, closed: false, attach_us: 9_000 }),
         stall: Stall { start_us: 12_000, stop_us: 0 },
+        remark: None,
         preflight: None,
     }
 }
@@ -30,7 +31,8 @@ fn messages_survive_the_wire() {
 
 #[test]
 fn the_wire_form_is_the_documented_one() {
-    let text = encode(&OperatorMessage::Stop(Stop { request: RequestUid("7d1c".into()), keep: true }));
+    let text =
+        encode(&OperatorMessage::Stop(Stop { request: RequestUid("7d1c".into()), keep: true, why: None }));
     assert_eq!(text, r#"{"type":"stop","request":"7d1c","keep":true}"#);
 }
 

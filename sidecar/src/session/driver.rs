@@ -27,6 +27,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
 
+/// How often a recording's container is looked at.
+const GUARD_PAUSE: Duration = Duration::from_millis(500);
+
 /// What a session works on and with.
 #[derive(Debug)]
 pub struct Ground {
@@ -200,9 +203,14 @@ impl Driver {
                         Event::Began(with(&link, begin).await)
                     });
                 }
-                Effect::Watch => {
-                    let link = self.link.clone();
-                    self.begin(Lane::Inspector, async move { watch(&link).await });
+                Effect::Watch { guard } => {
+                    let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
+                    self.begin(Lane::Inspector, async move {
+                        tokio::select! {
+                            event = watch(&link) => event,
+                            numbers = too_much_memory(&ground.proc, process, guard) => Event::Guarded(numbers),
+                        }
+                    });
                 }
                 Effect::Collect { recording, file } => {
                     let (link, ground) = (self.link.clone(), self.ground.clone());
@@ -355,6 +363,22 @@ async fn with<T>(
         *slot = None;
     }
     done
+}
+
+/// Waits until the container's processes use more than this together.
+async fn too_much_memory(proc: &ProcRoot, process: ProcessId, limit: Option<u64>) -> String {
+    let Some(limit) = limit else { return std::future::pending().await };
+    loop {
+        let used = proc.resident_beside(process.pid);
+        if used > limit {
+            return format!(
+                "the container's processes use {} MiB together, more than the {} MiB that safety.guard allows",
+                used >> 20,
+                limit >> 20
+            );
+        }
+        tokio::time::sleep(GUARD_PAUSE).await;
+    }
 }
 
 async fn watch(slot: &Mutex<Option<Link>>) -> Event {

@@ -7,7 +7,7 @@ use crate::discover::parse::Listener;
 use crate::journal::Record;
 use crate::publish::spool::Spooled;
 use crate::publish::upload::{Put, PutError};
-use pitwall_protocol::{Failure, Part, Recording, SessionReport, UploadGrant};
+use pitwall_protocol::{EarlyEnd, Failure, Part, Recording, SessionReport, UploadGrant};
 use std::time::Duration;
 
 /// What happened.
@@ -36,6 +36,8 @@ pub enum Event {
     Began(Result<Duration, BeginError>),
     /// To [`Effect::Watch`]: the app wants to exit and waits for us.
     Exiting,
+    /// To [`Effect::Watch`]: the container uses too much memory; the numbers.
+    Guarded(String),
     /// To [`Effect::Watch`] or [`Effect::Collect`]: the connection ended.
     Lost(String),
     /// While [`Effect::Collect`] runs: how much of the heap was walked, in percent.
@@ -54,6 +56,8 @@ pub enum Event {
     Stop {
         /// Whether to keep it.
         keep: bool,
+        /// Why, where it isn't that somebody asked for it.
+        why: Option<EarlyEnd>,
     },
     /// The pod is ending.
     Shutdown,
@@ -101,8 +105,11 @@ pub enum Effect {
         /// `process.version`.
         node_version: String,
     },
-    /// Inspector's lane: listen for the app's exit and the connection's end.
-    Watch,
+    /// Inspector's lane: listen for the app's exit and the connection's end, and watch the container's memory.
+    Watch {
+        /// What it may use, in bytes.
+        guard: Option<u64>,
+    },
     /// Inspector's lane: end the recording, and take it over to the spool.
     Collect {
         /// What was recorded.

@@ -36,6 +36,7 @@ pub struct Session {
     pub(super) container: ContainerRef,
     pub(super) wanted: Wanted,
     pub(super) preflight: Option<Preflight>,
+    pub(super) remark: Option<String>,
     pub(super) window: Duration,
     pub(super) deadline: Instant,
     pub(super) latest_end: Instant,
@@ -66,6 +67,7 @@ pub struct Session {
 pub(super) struct Wanted {
     pub(super) recording: Recording,
     pub(super) bounds: ContainerBounds,
+    pub(super) guard_bytes: Option<u64>,
     pub(super) overridden: Vec<Check>,
     pub(super) dry_run: bool,
 }
@@ -243,6 +245,13 @@ impl Session {
                     *percent = Some(done);
                 }
             }
+            Event::Guarded(numbers) => {
+                if let Inspector::Recording { since } = self.inspector {
+                    self.ended_early = Some(EarlyEnd::MemoryGuard);
+                    self.remark = Some(numbers);
+                    self.collect(since, now, effects);
+                }
+            }
             Event::Lost(how) => {
                 self.lost = Some(how);
                 self.close(now, effects);
@@ -278,8 +287,8 @@ impl Session {
                 Some(_) => {}
                 None => self.first_grant = Some((grant, now)),
             },
-            Event::Stop { keep: true } => self.stop(EarlyEnd::Stopped, now, effects),
-            Event::Stop { keep: false } => self.give_up(SessionPhase::Discarded, now, effects),
+            Event::Stop { keep: true, why } => self.stop(why.unwrap_or(EarlyEnd::Stopped), now, effects),
+            Event::Stop { keep: false, .. } => self.give_up(SessionPhase::Discarded, now, effects),
             Event::Shutdown => self.stop(EarlyEnd::ProcessExiting, now, effects),
             Event::Connected => {
                 if let Some(upload) = &mut self.upload {
@@ -317,7 +326,7 @@ impl Session {
                 if self.ended_early.is_some() {
                     self.collect(now, now, effects);
                 } else {
-                    effects.push(Effect::Watch);
+                    effects.push(Effect::Watch { guard: self.wanted.guard_bytes });
                 }
             }
             Err(error) => self.not_begun(error, now, effects),
@@ -389,6 +398,10 @@ impl Session {
                 .give_up(
                     match why {
                         EarlyEnd::Stopped => SessionPhase::Discarded,
+                        EarlyEnd::NotReady => SessionPhase::Failed(failure(
+                            FailureReason::NotReady,
+                            "the pod stopped being ready before the recording had begun",
+                        )),
                         _ => SessionPhase::Failed(failure(
                             FailureReason::ProcessExited,
                             "the pod was ended before the recording had begun",
@@ -610,6 +623,7 @@ impl Session {
             node_version: self.node_version.clone(),
             attach: self.attach.clone(),
             stall: self.stall,
+            remark: self.remark.clone(),
             preflight: self.preflight.clone(),
             end: self.outcome.clone(),
         }

@@ -56,6 +56,7 @@ fn start() -> Start {
         duration_ms: 30_000,
         deadline_ms: 300_000,
         bounds: ContainerBounds::default(),
+        guard_bytes: None,
         overridden: vec![],
         dry_run: false,
         grant: grant("u"),

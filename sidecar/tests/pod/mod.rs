@@ -153,6 +153,7 @@ impl Pod {
             duration_ms: u64::try_from(duration.as_millis()).expect("short"),
             deadline_ms: 120_000,
             bounds: ContainerBounds::default(),
+            guard_bytes: None,
             overridden: vec![],
             dry_run: false,
             grant: self.store.grant(request, PART, 1, 100),
@@ -164,7 +165,9 @@ impl Pod {
     }
 
     pub(crate) async fn stop(&self, channel: &mut Channel, request: &str, keep: bool) {
-        channel.say(&OperatorMessage::Stop(Stop { request: RequestUid(request.into()), keep })).await;
+        channel
+            .say(&OperatorMessage::Stop(Stop { request: RequestUid(request.into()), keep, why: None }))
+            .await;
     }
 
     /// Acknowledges an end, and waits until the sidecar holds nothing of it any more.

@@ -17,6 +17,7 @@ fn session(request: &str, pid: u32, phase: SessionPhase) -> SessionReport {
         node_version: None,
         attach: None,
         stall: Stall::default(),
+        remark: None,
         preflight: None,
     }
 }
@@ -67,8 +68,13 @@ fn a_hostile_sidecar_can_not_grow_the_index() {
 fn a_sidecar_that_does_not_read_is_given_up() {
     let (registry, _woken) = Registry::new();
     let _registration = registry.connect(pod("a"), hello(vec![]));
-    let stop =
-        || OperatorMessage::Stop(pitwall_protocol::Stop { request: RequestUid("r".into()), keep: true });
+    let stop = || {
+        OperatorMessage::Stop(pitwall_protocol::Stop {
+            request: RequestUid("r".into()),
+            keep: true,
+            why: None,
+        })
+    };
     let uid = PodUid("a".into());
     let taken = (0..=OUTBOX).filter(|_| registry.send(&uid, stop())).count();
     assert_eq!(taken, OUTBOX);

@@ -64,8 +64,9 @@ fn seeing(processes: Vec<Process>) -> PodFacts {
 }
 
 fn with(pods: Vec<PodFacts>) -> Observed {
-    let chosen =
-        pods.iter().map(|pod| (pod.uid.clone(), ChosenPod { alive: true, connected: pod.connected }));
+    let chosen = pods.iter().map(|pod| {
+        (pod.uid.clone(), ChosenPod { alive: true, connected: pod.connected, became_unready: false })
+    });
     Observed { chosen: chosen.collect(), candidates: Candidates::Pods(pods), ..Observed::default() }
 }
 
@@ -82,6 +83,7 @@ fn report(phase: SessionPhase) -> SessionReport {
         node_version: None,
         attach: None,
         stall: Stall::default(),
+        remark: None,
         preflight: None,
     }
 }
@@ -281,13 +283,67 @@ fn stop_keeps_and_deletion_discards() {
         holding(vec![target(TargetPhase::Recording)])(request);
         request.spec.stop = true;
     });
-    let stop = |keep| Action::Stop { pod: PodUid("a".into()), keep };
+    let stop = |keep| Action::Stop { pod: PodUid("a".into()), keep, why: None };
     assert!(plan(&stopped, &in_flight(recording()), at(5)).actions.contains(&stop(true)));
     let deleted = request(|request| {
         holding(vec![target(TargetPhase::Recording)])(request);
         request.metadata.deletion_timestamp = Some(Time(at(5)));
     });
     assert_eq!(plan(&deleted, &in_flight(recording()), at(6)).actions, [stop(false)]);
+}
+
+#[test]
+fn a_pod_that_stops_being_ready_ends_its_recording_unless_that_is_to_be_ignored() {
+    for (readiness, became_unready, stops) in
+        [(OnUnready::Stop, true, true), (OnUnready::Stop, false, false), (OnUnready::Ignore, true, false)]
+    {
+        let request = request(|request| {
+            holding(vec![target(TargetPhase::Recording)])(request);
+            request.spec.safety.guard.readiness = readiness;
+        });
+        let mut observed = in_flight(recording());
+        observed
+            .chosen
+            .insert(PodUid("a".into()), ChosenPod { alive: true, connected: true, became_unready });
+        let why = Some(EarlyEnd::NotReady);
+        let stop = Action::Stop { pod: PodUid("a".into()), keep: true, why };
+        assert_eq!(plan(&request, &observed, at(5)).actions.contains(&stop), stops, "{readiness:?}");
+    }
+}
+
+#[test]
+fn a_rollout_defers_refuses_or_is_let_be() {
+    for (during, when, phase, wanted) in [
+        (DuringRollout::Defer, 2, pitwall_crds::Phase::Deferred, Some(Reason::RolloutInProgress)),
+        (DuringRollout::Defer, 2000, pitwall_crds::Phase::Failed, Some(Reason::RolloutInProgress)),
+        (DuringRollout::Refuse, 2, pitwall_crds::Phase::Failed, Some(Reason::RolloutInProgress)),
+        (DuringRollout::Allow, 2, pitwall_crds::Phase::Running, None),
+    ] {
+        let request = request(|request| request.spec.safety.during_rollout = during);
+        let mut observed = with(vec![seeing(vec![process("app", Readiness::Ready)])]);
+        observed.rollout = Some("1 of 2 new pods are there".to_owned());
+        let plan = plan(&request, &observed, at(when));
+        assert_eq!(reason(&plan), wanted, "{during:?}");
+        assert_eq!(plan.targets.is_empty(), wanted.is_some());
+        let status = status::status(&request, &observed, plan, &status::Applied::default(), at(when));
+        assert_eq!(status.phase, Some(phase), "{during:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_ends_without_an_artifact_and_without_failing() {
+    let request = request(|request| {
+        holding(vec![target(TargetPhase::Attaching)])(request);
+        request.spec.dry_run = true;
+    });
+    let observed = in_flight(SessionPhase::Checked);
+    let plan = plan(&request, &observed, at(5));
+    assert!(!plan.actions.iter().any(|action| matches!(action, Action::Collect { .. } | Action::Analyse(_))));
+    let status = status::status(&request, &observed, plan, &status::Applied::default(), at(5));
+    assert_eq!(status.phase, Some(pitwall_crds::Phase::Succeeded));
+    let condition = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
+    assert_eq!(condition("Finished").map(|one| one.reason.as_str()), Some("Checked"));
+    assert!(condition("Complete").is_none() && condition("Failed").is_none());
 }
 
 #[test]
@@ -353,7 +409,7 @@ fn a_session_that_vanished_is_not_waited_for_until_the_deadline() {
         (true, false, 151, Some(Reason::SidecarLost)),
     ] {
         let mut observed = Observed::default();
-        observed.chosen.insert(PodUid("a".into()), ChosenPod { alive, connected });
+        observed.chosen.insert(PodUid("a".into()), ChosenPod { alive, connected, became_unready: false });
         observed.missed_since.insert(key(), at(10));
         let plan = plan(&running, &observed, at(10 + missed_for));
         assert_eq!(plan.targets[0].reason, wanted, "{alive} {connected} {missed_for}");
@@ -416,7 +472,9 @@ fn a_sidecar_that_is_busy_after_all_is_waited_for() {
 #[test]
 fn a_start_that_was_lost_with_its_connection_is_said_again() {
     let mut observed = Observed::default();
-    observed.chosen.insert(PodUid("a".into()), ChosenPod { alive: true, connected: true });
+    observed
+        .chosen
+        .insert(PodUid("a".into()), ChosenPod { alive: true, connected: true, became_unready: false });
     observed.missed_since.insert(key(), at(10));
     let started = request(holding(vec![target(TargetPhase::Attaching)]));
     assert_eq!(plan(&started, &observed, at(11)).targets[0].phase, TargetPhase::Attaching);

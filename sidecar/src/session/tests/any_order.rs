@@ -17,7 +17,7 @@ fn any_order_of_events_comes_to_one_end() {
             });
             // Either what the last effect brings, or something from outside.
             let event = match (random.u8(..8), last) {
-                (0, _) => Event::Stop { keep: random.bool() },
+                (0, _) => Event::Stop { keep: random.bool(), why: None },
                 (1, _) => Event::Connected,
                 (2, _) => Event::Grant(grant("v")),
                 (3, _) => Event::Shutdown,
@@ -83,7 +83,7 @@ fn answer(effect: &Effect, random: &mut fastrand::Rng) -> Event {
                 Event::Began(Err(BeginError::Lost("x".into())))
             }
         }
-        Effect::Watch => {
+        Effect::Watch { .. } => {
             if well {
                 Event::Tick
             } else {

@@ -71,12 +71,12 @@ fn a_proof_that_fails_is_the_end_and_nothing_was_opened() {
 #[test]
 fn a_stop_while_attaching_closes_what_was_opened() {
     let mut proving = Scene::new();
-    assert_eq!(deeds(&proving.on(Event::Stop { keep: true })), [""; 0]);
+    assert_eq!(deeds(&proving.on(Event::Stop { keep: true, why: None })), [""; 0]);
     assert_eq!(deeds(&proving.on(proved())), [""; 0], "no signal any more");
     assert_eq!(proving.end().unwrap().phase, SessionPhase::Discarded);
 
     let mut opening = Scene::opening();
-    opening.on(Event::Stop { keep: true });
+    opening.on(Event::Stop { keep: true, why: None });
     assert_eq!(opening.end(), None, "the signal is out");
     opening.on(Event::Found(listener()));
     assert_eq!(deeds(&opening.on(opened())), ["Close"]);

@@ -84,7 +84,7 @@ fn a_snapshot_that_has_not_begun_is_given_up_by_a_stop() {
         if !checking {
             scene.on(measured(20));
         }
-        assert_eq!(deeds(&scene.on(Event::Stop { keep: true })), ["Close"]);
+        assert_eq!(deeds(&scene.on(Event::Stop { keep: true, why: None })), ["Close"]);
         scene.on(Event::Closed(Closure::Closed));
         assert_eq!(scene.end().unwrap().phase, SessionPhase::Discarded);
     }

@@ -31,7 +31,7 @@ fn a_grant_that_comes_early_or_late_does_no_harm() {
     assert_eq!(deeds(&early.on(collected())), ["Close", "Put 1 v"], "the newer one is used");
 
     let mut late = Scene::recording();
-    late.on(Event::Stop { keep: false });
+    late.on(Event::Stop { keep: false, why: None });
     late.on(Event::Closed(Closure::Closed));
     assert_eq!(deeds(&late.on(Event::Grant(grant("v")))), [""; 0]);
 }
@@ -69,7 +69,7 @@ fn without_an_operator_the_session_finishes_and_its_end_is_kept() {
 fn an_acknowledgement_of_a_session_that_runs_is_ignored() {
     let mut scene = Scene::recording();
     scene.on(Event::Acknowledged);
-    scene.on(Event::Stop { keep: false });
+    scene.on(Event::Stop { keep: false, why: None });
     scene.on(Event::Closed(Closure::Closed));
     assert!(!scene.session.is_over());
     scene.on(Event::Acknowledged);

@@ -41,8 +41,32 @@ fn an_end_waits_until_the_inspector_is_closed() {
 }
 
 #[test]
+fn a_guard_ends_the_recording_and_says_why() {
+    let numbers = "the container's processes use 240 MiB together".to_owned();
+    let mut guarded = Scene::recording();
+    guarded.pass(Duration::from_secs(7));
+    assert_eq!(deeds(&guarded.on(Event::Guarded(numbers.clone()))), ["Collect"]);
+    assert_eq!(deeds(&guarded.on(Event::Guarded(numbers.clone()))), [""; 0], "once");
+    let mut unready = Scene::recording();
+    unready.pass(Duration::from_secs(7));
+    let stop = Event::Stop { keep: true, why: Some(EarlyEnd::NotReady) };
+    assert_eq!(deeds(&unready.on(stop)), ["Collect"]);
+    for (mut scene, why, remark) in
+        [(guarded, EarlyEnd::MemoryGuard, Some(numbers)), (unready, EarlyEnd::NotReady, None)]
+    {
+        scene.on(collected());
+        scene.on(put(1));
+        scene.on(put(2));
+        scene.on(Event::Closed(Closure::Closed));
+        let end = scene.end().unwrap();
+        let SessionPhase::Published { ended_early, recorded_ms, .. } = end.phase else { panic!("{end:?}") };
+        assert_eq!((ended_early, recorded_ms, end.remark), (Some(why), 7000, remark));
+    }
+}
+
+#[test]
 fn a_stop_ends_the_recording_and_keeps_it_wherever_there_is_one() {
-    let stop = || Event::Stop { keep: true };
+    let stop = || Event::Stop { keep: true, why: None };
     let mut recording = Scene::recording();
     recording.pass(Duration::from_secs(7));
     assert_eq!(deeds(&recording.on(stop())), ["Collect"]);
@@ -67,7 +91,7 @@ fn a_stop_ends_the_recording_and_keeps_it_wherever_there_is_one() {
 
 #[test]
 fn a_discard_throws_away_what_there_is_in_every_phase() {
-    let discard = || Event::Stop { keep: false };
+    let discard = || Event::Stop { keep: false, why: None };
     let rows: [(&str, Scene, &[&str]); 4] = [
         ("beginning", Scene::beginning(), &["Close"]),
         ("recording", Scene::recording(), &["Close"]),
