@@ -147,7 +147,9 @@ impl TargetStatus {
 
 /// `status.targets[].attach`, as far as it is shown.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Attach {
+    pub opened_by: Word<pitwall_crds::InspectorOpener>,
     pub closed: bool,
 }
 

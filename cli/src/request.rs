@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(request.metadata.generate_name.as_deref(), Some("a-heap-snapshot-"));
         let seen = serde_json::to_value(&request.spec).unwrap();
         assert_eq!(seen["heapSnapshot"], json!({ "redact": "Strings" }));
-        assert_eq!(seen["safety"], json!({ "override": ["MemoryLimit", "LivenessProbe"] }));
+        assert_eq!(seen["safety"]["override"], json!(["MemoryLimit", "LivenessProbe"]));
         assert!(seen.get("duration").is_none() && seen.get("cpu").is_none());
     }
 
@@ -224,7 +224,7 @@ mod tests {
                     "type": "CPU",
                     "duration": "10s",
                     "cpu": { "samplingInterval": "500us" },
-                    "safety": {},
+                    "safety": { "guard": { "memoryPercent": 90, "readiness": "Stop" }, "duringRollout": "Defer" },
                     "dryRun": false,
                     "concurrency": "Wait",
                     "output": { "formats": ["Native"] },

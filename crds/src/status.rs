@@ -193,6 +193,8 @@ pub struct AttachStatus {
 /// Who opened an inspector.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InspectorOpener {
+    /// The process itself, with --inspect: it was used, and left open.
+    Process,
     /// Pitwall, with SIGUSR1.
     Pitwall,
 }

@@ -107,7 +107,13 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
     let listener = link.listener.clone();
     let steps = Recorder { proc: &proc, process, recording: &recording, node_version: &node_version };
     let recorded = steps.run(&mut link, args, &spool, &mut screen, &mut interrupts).await;
-    let left = left_open(&close(&Eyes::Same, &proc, process, Some(link), &listener).await);
+    let closure = if proved.opened.is_some() {
+        drop(link);
+        Closure::Left
+    } else {
+        close(&Eyes::Same, &proc, process, Some(link), &listener).await
+    };
+    let left = left_open(&closure);
     screen.clear();
     if !left.is_empty() {
         tell(&format!("warning{left}"));
@@ -278,7 +284,7 @@ fn left_open(closure: &Closure) -> String {
         Closure::StillOpen(why) => {
             format!(": its inspector is still open ({why}); it closes by itself in a minute or two")
         }
-        Closure::Closed | Closure::ProcessGone | Closure::NeverOpened => String::new(),
+        Closure::Closed | Closure::ProcessGone | Closure::NeverOpened | Closure::Left => String::new(),
     }
 }
 

@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     outcome::{End, advice, condition, explanation, failed_targets},
-    read::{Finding, Request, Status},
+    read::{Attach, Finding, Request, Status},
 };
-use pitwall_crds::{ConditionType, FindingKind, Summary};
+use pitwall_crds::{ConditionType, FindingKind, InspectorOpener, Summary};
 use std::fmt::Write as _;
 
 /// Everything to know about how the request ended.
@@ -62,7 +62,8 @@ fn recorded(text: &mut String, status: &Status, paint: Paint) {
             let _ = write!(line, " ({why})");
         }
         let _ = writeln!(text, "{}", printable(&line));
-        if target.attach.as_ref().is_some_and(|attach| !attach.closed) {
+        let ours = |attach: &&Attach| attach.opened_by != InspectorOpener::Process;
+        if target.attach.as_ref().filter(ours).is_some_and(|attach| !attach.closed) {
             let warning = "  its inspector was not seen closed: look at the pod, and restart it if in doubt";
             let _ = writeln!(text, "{}", paint.red(warning));
         }

@@ -30,7 +30,7 @@ fn an_inspector_that_can_not_be_opened_names_the_proof_that_failed() {
             App::busy().node(24).options(&["--permission", "--allow-fs-read=*"]),
             "InspectorDisabled",
         ),
-        ("open", App::busy().options(&["--inspect=127.0.0.1:9229"]), "InspectorAlreadyOpen"),
+        ("exposed", App::busy().options(&["--inspect=0.0.0.0:9229"]), "InspectorFailed"),
         ("handler", App::new("busy", "own-handler.js"), "InspectorDidNotOpen"),
     ] {
         let story = Story::new(name);

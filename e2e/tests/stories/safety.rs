@@ -74,3 +74,13 @@ fn a_container_near_its_limit_or_a_pod_that_is_not_ready_ends_the_recording_earl
     assert_eq!(reason_of(&object), "GuardedReadiness", "{}", object["status"]);
     assert_eq!(target_of(&object)["artifacts"].as_array().map(Vec::len), Some(1));
 }
+
+#[test]
+fn an_inspector_that_the_app_opened_is_used_and_left_as_it_was() {
+    let story = Story::new("inspect");
+    let pod = App::busy().options(&["--inspect=127.0.0.1:9229"]).deploy(&story).remove(0);
+    let object = Request::cpu(&story, "r", "busy", json!({})).finish(Duration::from_secs(60));
+    assert_eq!(reason_of(&object), "AllStored", "{}", object["status"]);
+    assert_eq!(target_of(&object)["attach"]["openedBy"], "Process");
+    assert!(story.listens(&pod, "app", 9229));
+}

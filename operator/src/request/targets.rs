@@ -6,7 +6,9 @@ use pitwall_crds::{
     AttachStatus, Duration, InspectorOpener, PreflightCheckStatus, PreflightStatus, Reason, StallStatus,
     TargetPhase, TargetStatus,
 };
-use pitwall_protocol::{EarlyEnd, FailureReason, Preflight, ProcessId, SessionPhase, SessionReport};
+use pitwall_protocol::{
+    EarlyEnd, FailureReason, OpenedBy, Preflight, ProcessId, SessionPhase, SessionReport,
+};
 
 /// The session of a target, once its process was chosen.
 pub fn session_key(request: &pitwall_protocol::RequestUid, target: &TargetStatus) -> Option<SessionKey> {
@@ -126,7 +128,10 @@ fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {
     }
     if let Some(attach) = attach {
         target.attach = Some(AttachStatus {
-            opened_by: InspectorOpener::Pitwall,
+            opened_by: match attach.opened_by {
+                OpenedBy::Process => InspectorOpener::Process,
+                OpenedBy::Pitwall | OpenedBy::Unknown => InspectorOpener::Pitwall,
+            },
             closed: attach.closed,
             took: Duration::from_micros(attach.attach_us),
         });

@@ -202,6 +202,8 @@ pub struct Attach {
 pub enum OpenedBy {
     /// The session, with SIGUSR1.
     Pitwall,
+    /// The process itself, with `--inspect`: it was used, and left open.
+    Process,
     /// A way that a newer sidecar knows.
     #[serde(other)]
     Unknown,

@@ -19,6 +19,8 @@ const EXITING: Duration = Duration::from_secs(5);
 /// How often a port that stays is closed directly, and the pause before the second time; it doubles.
 const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// How long a process that was hung up on is looked at, to see whether it ended.
+const LEAVING: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_millis(5);
 
 /// What became of an inspector.
@@ -30,6 +32,8 @@ pub enum Closure {
     ProcessGone,
     /// Nothing opened in the time that was given.
     NeverOpened,
+    /// The process had opened it itself, and it was left as it was.
+    Left,
     /// It is still open after every try.
     StillOpen(String),
 }
@@ -83,6 +87,18 @@ pub async fn close(
             listener.port, process.pid
         ))
     })
+}
+
+/// Says what became of a process that was hung up on. One that is exiting goes when it notices.
+pub async fn leave(proc: &ProcRoot, process: ProcessId) -> Closure {
+    let until = clock::now() + LEAVING;
+    while proc.runs(process) {
+        if clock::now() >= until {
+            return Closure::Left;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Closure::ProcessGone
 }
 
 /// Waits for an inspector to open after all, and closes it.

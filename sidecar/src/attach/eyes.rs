@@ -122,5 +122,8 @@ fn sighting(proc: &ProcRoot, facts: Facts, sight: Sight) -> Sighting {
             command: proc.facts(pid).map_or_else(String::new, |facts| shown_command(&facts.command)),
         });
     let age_seconds = proc.age_seconds(facts.id);
-    Sighting { facts, sight, listeners, taken_by, age_seconds }
+    let opened_at_start = sight.plan(&facts).opened_at_start;
+    // What can't be counted may be there.
+    let clients = if opened_at_start { proc.clients_of(pid, port).unwrap_or(usize::MAX) } else { 0 };
+    Sighting { facts, sight, listeners, taken_by, age_seconds, clients }
 }

@@ -28,6 +28,8 @@ pub struct Sighting {
     pub taken_by: Option<Taker>,
     /// How long ago it was started.
     pub age_seconds: Option<u64>,
+    /// How many connections the inspector's port has, where the process opened it at its start.
+    pub clients: usize,
 }
 
 /// Another process on the inspector's port.
@@ -48,6 +50,8 @@ pub struct Proved {
     pub known: Vec<u64>,
     /// What `process.pid` must say.
     pub inner_pid: u32,
+    /// The inspector that the process opened itself and nobody uses: nothing is signalled, and it is left open.
+    pub opened: Option<Listener>,
 }
 
 /// A failure with its message cut to what the protocol takes.
@@ -81,17 +85,29 @@ pub fn may_be_node(one: &Sighting) -> bool {
 /// Climbs the ladder: each rung fails with its own reason.
 pub fn climb(one: &Sighting) -> Result<Proved, Failure> {
     is_node(one)?;
-    catches_the_signal(one)?;
     let plan = one.sight.plan(&one.facts);
     opens_on_loopback(one, &plan)?;
-    no_inspector_is_open(one, &plan)?;
     shows_its_id(one, &plan)?;
+    if let Some(opened) = open_and_unused(one, &plan) {
+        return Ok(Proved { opened: Some(opened), ..proved(one, plan) });
+    }
+    catches_the_signal(one)?;
+    no_inspector_is_open(one, &plan)?;
     port_is_free(one, &plan)?;
-    Ok(Proved {
-        plan,
-        known: one.listeners.iter().map(|listener| listener.inode).collect(),
-        inner_pid: one.facts.status.inner_pid,
-    })
+    Ok(proved(one, plan))
+}
+
+fn proved(one: &Sighting, plan: InspectorPlan) -> Proved {
+    let known = one.listeners.iter().map(|listener| listener.inode).collect();
+    Proved { plan, known, inner_pid: one.facts.status.inner_pid, opened: None }
+}
+
+/// The inspector that the process opened at its start, if nobody is connected to it.
+fn open_and_unused(one: &Sighting, plan: &InspectorPlan) -> Option<Listener> {
+    let own = |listener: &&Listener| {
+        listener.port == plan.port && listener.is_loopback() && one.sight.held.contains(&listener.inode)
+    };
+    (plan.opened_at_start && one.clients == 0).then(|| one.listeners.iter().find(own).cloned()).flatten()
 }
 
 fn is_node(one: &Sighting) -> Result<(), Failure> {
@@ -254,6 +270,7 @@ pub(crate) mod tests {
             listeners: vec![Listener { address: "0.0.0.0".parse().unwrap(), port: 3000, inode: 7 }],
             taken_by: None,
             age_seconds: Some(3600),
+            clients: 0,
         }
     }
 
@@ -269,6 +286,7 @@ pub(crate) mod tests {
                 plan: InspectorPlan { host: None, port: 9229, opened_at_start: false, hides_its_id: false },
                 known: vec![7],
                 inner_pid: 3,
+                opened: None,
             }
         );
     }
@@ -368,6 +386,29 @@ pub(crate) mod tests {
             let failure = climb(&one).unwrap_err();
             assert_eq!(failure.reason, reason, "{}", failure.message);
             assert!(failure.message.contains(text) && failure.message.contains("17"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn an_inspector_that_the_process_opened_is_used_if_nobody_else_does() {
+        let opened = |options: &str, clients, address| {
+            let mut one = sighting(17);
+            one.facts.command = format!("node {options} a.js").split(' ').map(str::to_owned).collect();
+            one.facts.status.caught = SignalSet(0);
+            one.clients = clients;
+            one.listeners.push(listener(address, 9229, 8));
+            one.sight.held = vec![8];
+            climb(&one)
+        };
+        let proved = opened("--inspect", 0, "127.0.0.1").unwrap();
+        assert_eq!(proved.opened, Some(listener("127.0.0.1", 9229, 8)));
+        for (options, clients, address) in [
+            ("--inspect", 1, "127.0.0.1"),
+            ("--inspect=0.0.0.0", 0, "0.0.0.0"),
+            ("--inspect", 0, "0.0.0.0"),
+            ("--no-warnings", 0, "127.0.0.1"),
+        ] {
+            assert!(opened(options, clients, address).is_err(), "{options} {clients} {address}");
         }
     }
 

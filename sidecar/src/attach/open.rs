@@ -50,6 +50,9 @@ pub async fn open(
     disarm_after: Duration,
     found: impl FnOnce(&Listener),
 ) -> Result<Opened, OpenError> {
+    if let Some(listener) = &proved.opened {
+        return join(process, proved, listener).await;
+    }
     eyes.signal(proc, process).await.map_err(OpenError::NotSignalled)?;
     let signalled = clock::now();
     let Inspector { listener, target } = await_inspector(
@@ -85,23 +88,40 @@ pub async fn open(
         );
         return Err(OpenError::Unusable(why, listener));
     }
-    let proving =
-        tokio::time::timeout(ANSWER_TIMEOUT, prove(process, proved, &listener, target, disarm_after));
-    match proving.await {
+    let proving = prove(process, proved, &listener, target, Some(disarm_after));
+    match tokio::time::timeout(ANSWER_TIMEOUT, proving).await {
         Ok(Ok((link, node_version))) => {
             Ok(Opened { link, node_version, took: clock::now().saturating_duration_since(signalled) })
         }
         Ok(Err(why)) => Err(OpenError::Unusable(why, listener)),
         Err(_) => {
-            let why = failure(
-                FailureReason::InspectorFailed,
-                format!(
-                    "the inspector of pid {} listens on port {} but didn't answer within {ANSWER_TIMEOUT:?}",
-                    process.pid, listener.port
-                ),
-            );
+            let why = silent(process, &listener);
             Err(OpenError::Unusable(why, listener))
         }
+    }
+}
+
+fn silent(process: ProcessId, listener: &Listener) -> Failure {
+    failure(
+        FailureReason::InspectorFailed,
+        format!(
+            "the inspector of pid {} listens on port {} but didn't answer within {ANSWER_TIMEOUT:?}",
+            process.pid, listener.port
+        ),
+    )
+}
+
+/// Connects to the inspector that the process opened itself. It isn't ours to close: no switch is armed, and
+/// whatever fails here leaves nothing behind.
+async fn join(process: ProcessId, proved: &Proved, listener: &Listener) -> Result<Opened, OpenError> {
+    let begun = clock::now();
+    let proving = prove(process, proved, listener, None, None);
+    match tokio::time::timeout(ANSWER_TIMEOUT, proving).await {
+        Ok(Ok((link, node_version))) => {
+            Ok(Opened { link, node_version, took: clock::now().saturating_duration_since(begun) })
+        }
+        Ok(Err(why)) => Err(OpenError::NotSignalled(why)),
+        Err(_) => Err(OpenError::NotSignalled(silent(process, listener))),
     }
 }
 
@@ -191,7 +211,7 @@ async fn prove(
     proved: &Proved,
     listener: &Listener,
     target: Option<SocketPath>,
-    disarm_after: Duration,
+    disarm_after: Option<Duration>,
 ) -> Result<(Link, String), Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         failure(
@@ -217,7 +237,7 @@ async fn prove(
             ),
         ));
     }
-    let arm = expression::arm(disarm_after);
+    let arm = disarm_after.map_or_else(|| "true".to_owned(), expression::arm);
     let [armed, enabled, notified] = link
         .call_all([
             &evaluate(&arm),

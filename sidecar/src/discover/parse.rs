@@ -75,6 +75,14 @@ pub fn start_ticks(stat: &str) -> Option<u64> {
     after_name.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
+/// Whether a line of `/proc/net/tcp` is of a connection that was made to this local port and is not ended.
+pub fn is_connection_to(line: &str, port: u16) -> bool {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let local = fields.next().and_then(|local| u16::from_str_radix(local.rsplit(':').next()?, 16).ok());
+    // ESTABLISHED, or one that only the other side has ended.
+    local == Some(port) && matches!(fields.nth(1), Some("01" | "08"))
+}
+
 /// `MemAvailable` of `/proc/meminfo`, in bytes.
 pub fn memory_available(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

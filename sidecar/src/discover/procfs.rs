@@ -127,6 +127,23 @@ impl ProcRoot {
         Ok(found)
     }
 
+    /// How many connections have been made to this port of the pod and not ended.
+    pub fn clients_of(&self, pid: u32, port: u16) -> io::Result<usize> {
+        let mut clients = 0;
+        for file in ["net/tcp", "net/tcp6"] {
+            match File::open(self.path(pid, file)) {
+                Ok(file) => {
+                    for line in BufReader::new(file).lines() {
+                        clients += usize::from(parse::is_connection_to(&line?, port));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && file == "net/tcp6" => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(clients)
+    }
+
     /// Which of these sockets a process holds.
     pub fn held_by(&self, pid: u32, inodes: &[u64]) -> io::Result<Vec<u64>> {
         let mut held = vec![];
@@ -243,6 +260,20 @@ mod tests {
         let mut found = vec![];
         read_listeners(text.as_bytes(), &mut found).unwrap();
         assert_eq!(found.iter().map(|one| one.inode).collect::<Vec<_>>(), [4711]);
+    }
+
+    #[test]
+    fn a_connection_counts_until_it_is_ended() {
+        let proc = ProcRoot::default();
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        let clients = || proc.clients_of(std::process::id(), port).unwrap();
+        assert_eq!(clients(), 0);
+        let client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (accepted, _) = server.accept().unwrap();
+        assert!(clients() > 0);
+        drop((client, accepted));
+        assert_eq!(clients(), 0);
     }
 
     #[test]

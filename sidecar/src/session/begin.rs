@@ -4,7 +4,9 @@ use super::effect::Effect;
 use super::machine::{Inspector, LATE_WATCH, Session, Shown, Wanted};
 use crate::journal::{Mark, Record};
 use crate::publish::upload::Upload;
-use pitwall_protocol::{ContainerBounds, Failure, FailureReason, Recording, SessionPhase, Stall, Start};
+use pitwall_protocol::{
+    ContainerBounds, Failure, FailureReason, OpenedBy, Recording, SessionPhase, Stall, Start,
+};
 use std::time::{Duration, Instant};
 
 /// After a restart, how long the end is held back for a port that the former worker's signal may open.
@@ -45,6 +47,7 @@ impl Session {
             latest_end: now + (deadline_in.saturating_sub(PUBLISH_RESERVE)).max(deadline_in / 4 * 3),
             inspector: Inspector::Proving,
             known: vec![],
+            opened_by: OpenedBy::Pitwall,
             listener: None,
             first_grant: Some((start.grant, now)),
             upload: None,
@@ -132,6 +135,7 @@ impl Session {
             latest_end: deadline,
             inspector,
             known,
+            opened_by: OpenedBy::Pitwall,
             listener,
             first_grant: None,
             upload: record.spooled.map(Upload::new),

@@ -5,7 +5,7 @@ use super::effect::{BeginError, Effect, Event};
 use super::machine::Session;
 use super::preflight::Measured;
 use super::recorder;
-use crate::attach::close::{close, close_late};
+use crate::attach::close::{close, close_late, leave};
 use crate::attach::eyes::Eyes;
 use crate::attach::ladder::{self, Proved, failure, gone};
 use crate::attach::link::{Link, ending};
@@ -203,15 +203,7 @@ impl Driver {
                         Event::Began(with(&link, begin).await)
                     });
                 }
-                Effect::Watch { guard } => {
-                    let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
-                    self.begin(Lane::Inspector, async move {
-                        tokio::select! {
-                            event = watch(&link) => event,
-                            numbers = too_much_memory(&ground.proc, process, guard) => Event::Guarded(numbers),
-                        }
-                    });
-                }
+                Effect::Watch { guard } => self.watch(guard),
                 Effect::Collect { recording, file } => {
                     let (link, ground) = (self.link.clone(), self.ground.clone());
                     let (tell, mut last) = (self.teller(), None);
@@ -229,6 +221,13 @@ impl Driver {
                     self.begin(Lane::Inspector, async move {
                         let link = link.lock().await.take();
                         Event::Closed(close(&ground.eyes, &ground.proc, process, link, &listener).await)
+                    });
+                }
+                Effect::Leave => {
+                    let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
+                    self.begin(Lane::Inspector, async move {
+                        drop(link.lock().await.take());
+                        Event::Closed(leave(&ground.proc, process).await)
                     });
                 }
                 Effect::CloseLate { known, watch_for } => {
@@ -289,6 +288,16 @@ impl Driver {
             outcomes.send(Outcome { lane, generation, event }).await.ok();
         });
         running.task = Some(task.abort_handle());
+    }
+
+    fn watch(&mut self, guard: Option<u64>) {
+        let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
+        self.begin(Lane::Inspector, async move {
+            tokio::select! {
+                event = watch(&link) => event,
+                numbers = too_much_memory(&ground.proc, process, guard) => Event::Guarded(numbers),
+            }
+        });
     }
 
     /// By which the next thing on the inspector's lane says something while it goes on.

@@ -122,6 +122,8 @@ pub enum Effect {
         /// The inspector's socket.
         listener: Listener,
     },
+    /// Inspector's lane: hang up, and leave the inspector as the process had it. Answered as a closing.
+    Leave,
     /// Inspector's lane: wait for what may still open, and close it.
     CloseLate {
         /// The sockets that listened before the signal.

@@ -42,6 +42,8 @@ pub struct Session {
     pub(super) latest_end: Instant,
     pub(super) inspector: Inspector,
     pub(super) known: Vec<u64>,
+    /// Who opened the inspector: what a session didn't open it doesn't close.
+    pub(super) opened_by: OpenedBy,
     pub(super) listener: Option<Listener>,
     pub(super) first_grant: Option<Grant>,
     pub(super) upload: Option<Upload>,
@@ -208,8 +210,8 @@ impl Session {
             }
             Event::Opened { node_version, took } => {
                 self.node_version = Some(node_version);
-                self.attach =
-                    Some(Attach { opened_by: OpenedBy::Pitwall, closed: false, attach_us: micros(took) });
+                let opened_by = self.opened_by;
+                self.attach = Some(Attach { opened_by, closed: false, attach_us: micros(took) });
                 if self.outcome.is_some() {
                     self.close(now, effects);
                 } else if self.wanted.dry_run || self.is_snapshot() {
@@ -305,6 +307,9 @@ impl Session {
             Ok(proved) if self.outcome.is_none() => {
                 self.inspector = Inspector::Opening;
                 self.known.clone_from(&proved.known);
+                if proved.opened.is_some() {
+                    self.opened_by = OpenedBy::Process;
+                }
                 let patience = ATTACH_PATIENCE.min(self.deadline.saturating_duration_since(now));
                 let disarm_after = patience + self.window + switch_margin(&self.wanted.recording);
                 let record = Box::new(self.record(now));
@@ -451,6 +456,11 @@ impl Session {
     }
 
     fn close(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.opened_by == OpenedBy::Process {
+            self.inspector = Inspector::Closing;
+            effects.push(Effect::Leave);
+            return;
+        }
         if let Some(listener) = self.listener.clone() {
             self.inspector = Inspector::Closing;
             effects.push(Effect::Close { listener });
@@ -471,7 +481,8 @@ impl Session {
             self.attach = Some(Attach { opened_by: OpenedBy::Pitwall, closed: true, attach_us: 0 });
         }
         if let Some(attach) = &mut self.attach {
-            attach.closed = matches!(closure, Closure::Closed | Closure::ProcessGone);
+            attach.closed = matches!(closure, Closure::Closed | Closure::ProcessGone)
+                && (self.opened_by == OpenedBy::Pitwall || closure == Closure::ProcessGone);
         }
         if let Some(how) = self.lost.take() {
             let pid = self.process.pid;
@@ -501,7 +512,7 @@ impl Session {
                     self.inspector = Inspector::Stuck { again_at: now + STUCK_PAUSE };
                 }
             }
-            Closure::Closed | Closure::ProcessGone | Closure::NeverOpened => {
+            Closure::Closed | Closure::ProcessGone | Closure::NeverOpened | Closure::Left => {
                 self.listener = None;
                 self.known.clear();
             }
@@ -605,6 +616,7 @@ impl Session {
     /// What the next worker must know.
     pub(super) fn record(&self, now: Instant) -> Record {
         let inspector = match (&self.inspector, &self.listener) {
+            _ if self.opened_by == OpenedBy::Process => Mark::Clear,
             (Inspector::Proving, _) | (Inspector::Settled, None) => Mark::Clear,
             (_, Some(listener)) => Mark::Open { listener: listener.clone() },
             (_, None) => Mark::Signalled { known: self.known.clone() },

@@ -19,7 +19,7 @@ use crate::journal::{Mark, Record};
 use crate::publish::spool::Spooled;
 use crate::publish::upload::PutError;
 use pitwall_protocol::{
-    ContainerBounds, ContainerRef, EarlyEnd, FailureReason, Part, ProcessId, Recording, RequestUid,
+    ContainerBounds, ContainerRef, EarlyEnd, FailureReason, OpenedBy, Part, ProcessId, Recording, RequestUid,
     SessionPhase, SessionReport, Start, UploadGrant,
 };
 use std::time::{Duration, Instant};
@@ -68,7 +68,7 @@ fn listener() -> Listener {
 }
 
 fn proved() -> Event {
-    Event::Proved(Ok(Proved { plan: inspector_plan(&[], None), known: vec![7], inner_pid: 3 }))
+    Event::Proved(Ok(Proved { plan: inspector_plan(&[], None), known: vec![7], inner_pid: 3, opened: None }))
 }
 
 fn opened() -> Event {

@@ -121,3 +121,27 @@ fn an_inspector_that_cannot_be_used_is_closed_again() {
     scene.on(Event::Closed(Closure::Closed));
     assert_eq!(scene.failed(), Some(FailureReason::WrongProcess));
 }
+
+#[test]
+fn an_inspector_that_the_process_opened_is_left_and_is_nothing_to_recover() {
+    let plan = inspector_plan(&[], None);
+    let mut scene = Scene::new();
+    scene.on(Event::Proved(Ok(Proved { plan, known: vec![7], inner_pid: 3, opened: Some(listener()) })));
+    scene.on(opened());
+    scene.on(began());
+    assert_eq!(deeds(&scene.pass(WINDOW)), ["Collect"]);
+    let effects = scene.on(collected());
+    assert_eq!(deeds(&effects), ["Leave", "Put 1 u"]);
+    for (_, effect) in &scene.log {
+        if let Effect::Journal(record) = effect {
+            assert_eq!(record.inspector, Mark::Clear, "the next worker must not close it");
+        }
+    }
+    scene.on(put(1));
+    scene.on(put(2));
+    scene.on(Event::Closed(Closure::Left));
+    let end = scene.end().unwrap();
+    let attach = end.attach.unwrap();
+    assert_eq!((attach.opened_by, attach.closed), (OpenedBy::Process, false));
+    assert!(matches!(end.phase, SessionPhase::Published { .. }));
+}

@@ -1,0 +1,118 @@
+//! The ways in which people run Node: each is found, recorded and left as it was.
+
+mod pod;
+
+use pitwall_protocol::{FailureReason, OpenedBy, ProcessId, SessionPhase};
+use pitwall_sidecar::discover::procfs::ProcRoot;
+use pod::app::{App, node, script};
+use pod::operator::Channel;
+use pod::{Pod, hottest};
+use std::time::Duration;
+use tokio::process::Command;
+
+const EVERY_NODE: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Records a process, and says what was hottest in it.
+async fn record(pod: &Pod, channel: &mut Channel, request: &str, process: ProcessId) -> String {
+    pod.begin(channel, &pod.start(request, process, WINDOW)).await;
+    let end = channel.end().await;
+    let (_, profile) = pod.published(&end);
+    assert!(end.attach.as_ref().expect("it attached").closed);
+    pod.acknowledge(channel, &end).await;
+    hottest(&profile)
+}
+
+#[tokio::test]
+async fn the_workers_of_a_cluster_are_recorded_and_its_primary_is_not_signalled() {
+    for version in EVERY_NODE {
+        let (pod, mut channel) = Pod::connected().await;
+        // Its own port for each: 9229 may be another test's.
+        let mut app = App::node(&pod.container, version, &["--inspect-port=9400"], "cluster.js").await;
+        let seen = pod.look(&mut channel).await;
+        assert_eq!((seen.processes.len(), seen.others), (2, 1), "{version}: {seen:?}");
+        for (at, process) in seen.processes.iter().enumerate() {
+            assert_ne!(process.id, app.id());
+            let hot = record(&pod, &mut channel, &format!("r{at}"), process.id).await;
+            assert_eq!(hot, "makeSlow", "{version}");
+        }
+        app.says("tick").await;
+        app.serves().await;
+    }
+}
+
+#[tokio::test]
+async fn a_module_that_names_itself_is_recognised_by_its_executable() {
+    for version in EVERY_NODE {
+        let (pod, mut channel) = Pod::connected().await;
+        let mut app = App::node(&pod.container, version, &["--inspect-port=0"], "esm.mjs").await;
+        let seen = pod.look(&mut channel).await;
+        let [process] = seen.processes.as_slice() else { panic!("one process: {seen:?}") };
+        assert_eq!(record(&pod, &mut channel, "r", process.id).await, "makeSlow", "{version}");
+        app.says("tick").await;
+    }
+}
+
+#[tokio::test]
+async fn a_process_behind_shells_and_options_in_its_environment_is_found() {
+    let (pod, mut channel) = Pod::connected().await;
+    let program = format!("{} {}; true", node("22.23.3").display(), script("server.js").display());
+    let mut shell = Command::new("sh");
+    // It is put into the container a moment after its start; its children are born there.
+    shell.args(["-c", &format!("sleep 0.5; sh -c 'NODE_OPTIONS=--inspect-port=0 {program}'; true")]);
+    let mut app = App::start(&pod.container, shell).await;
+    let seen = pod.look(&mut channel).await;
+    let [process] = seen.processes.as_slice() else { panic!("one process: {seen:?}") };
+    assert_ne!(process.id, app.id());
+    assert_eq!(record(&pod, &mut channel, "r", process.id).await, "makeSlow");
+    app.says("tick").await;
+}
+
+#[tokio::test]
+async fn several_processes_of_a_container_are_recorded_one_after_another() {
+    let (pod, mut channel) = Pod::connected().await;
+    let apps = [pod.app("22.23.3").await, pod.app("24.21.0").await, pod.app("26.10.0").await];
+    let seen = pod.look(&mut channel).await;
+    assert_eq!(seen.processes.len(), 3);
+    for (at, app) in apps.iter().enumerate() {
+        assert_eq!(record(&pod, &mut channel, &format!("r{at}"), app.id()).await, "makeSlow");
+        app.serves().await;
+    }
+}
+
+#[tokio::test]
+async fn an_inspector_that_the_app_opened_is_used_and_left_open_unless_somebody_else_uses_it() {
+    for version in EVERY_NODE {
+        let (pod, mut channel) = Pod::connected().await;
+        let port = free_port();
+        let option = format!("--inspect=127.0.0.1:{port}");
+        let app = App::node(&pod.container, version, &[&option], "server.js").await;
+
+        let debugger = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it is open");
+        pod.begin(&mut channel, &pod.start("busy", app.id(), WINDOW)).await;
+        let end = channel.end().await;
+        let SessionPhase::Failed(failure) = &end.phase else { panic!("{end:?}") };
+        assert_eq!(failure.reason, FailureReason::InspectorAlreadyOpen, "{version}");
+        pod.acknowledge(&mut channel, &end).await;
+        drop(debugger);
+        let proc = ProcRoot::default();
+        while proc.clients_of(app.id().pid, port).expect("it runs") > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+
+        pod.begin(&mut channel, &pod.start("r", app.id(), WINDOW)).await;
+        let end = channel.end().await;
+        let (_, profile) = pod.published(&end);
+        assert_eq!(hottest(&profile), "makeSlow", "{version}");
+        let attach = end.attach.clone().expect("it attached");
+        assert_eq!((attach.opened_by, attach.closed), (OpenedBy::Process, false));
+        pod.acknowledge(&mut channel, &end).await;
+        assert_eq!(app.other_ports(), [port], "{version}: it is open as it was");
+        app.serves().await;
+    }
+}
+
+fn free_port() -> u16 {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    free.local_addr().expect("an address").port()
+}
