@@ -14,6 +14,8 @@ pub(crate) enum End {
     Recorded,
     /// Something is stored, but some targets failed.
     Partial,
+    /// A dry run: every proof and check holds, and nothing was to be stored.
+    Checked,
     /// Nothing is stored.
     Failed,
 }
@@ -21,7 +23,7 @@ pub(crate) enum End {
 impl From<End> for Exit {
     fn from(end: End) -> Self {
         match end {
-            End::Recorded => Self::Done,
+            End::Recorded | End::Checked => Self::Done,
             End::Partial => Self::Partial,
             End::Failed => Self::Failed,
         }
@@ -33,6 +35,11 @@ pub(crate) fn end(request: &Request) -> Option<End> {
     let status = request.status.as_ref()?;
     if !holds(status, ConditionType::Finished) {
         return None;
+    }
+    let checked =
+        |target: &TargetStatus| target.phase == TargetPhase::Succeeded && target.artifacts.is_empty();
+    if !status.targets.is_empty() && status.targets.iter().all(checked) {
+        return Some(End::Checked);
     }
     if !holds(status, ConditionType::Complete) || holds(status, ConditionType::Failed) {
         return Some(End::Failed);
@@ -115,7 +122,7 @@ pub(crate) mod tests {
         use ConditionType::{Complete, Failed, Finished};
         type Conditions = &'static [(ConditionType, bool, Reason)];
         type Phases = &'static [&'static str];
-        let table: [(Conditions, Phases, Option<End>); 8] = [
+        let table: [(Conditions, Phases, Option<End>); 9] = [
             (&[], &[], None),
             (&[(Complete, true, Reason::AllStored)], &["Stored"], None),
             (&[(Finished, false, Reason::InProgress)], &["Recording"], None),
@@ -140,9 +147,19 @@ pub(crate) mod tests {
                 Some(End::Failed),
             ),
             (&[(Finished, true, Reason::InternalError)], &[], Some(End::Failed)),
+            (&[(Finished, true, Reason::Checked)], &["Checked"], Some(End::Checked)),
         ];
         for (conditions, targets, expected) in table {
-            let targets: Vec<_> = targets.iter().map(|phase| target(phase)).collect();
+            let stored = |phase: &&str| match *phase {
+                "Checked" => target("Succeeded"),
+                phase => {
+                    let mut target = target(phase);
+                    target["artifacts"] = json!([{ "name": "a", "type": "CPU", "key": "k", "bytes": 1,
+                        "uncompressedBytes": 2, "sha256": "00", "encoding": "gzip", "mediaType": "x" }]);
+                    target
+                }
+            };
+            let targets: Vec<_> = targets.iter().map(stored).collect();
             let mut request = request(&json!({ "targets": targets }));
             let status = request.status.as_mut().unwrap();
             for (kind, holds, reason) in conditions {

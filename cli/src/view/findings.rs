@@ -23,7 +23,7 @@ pub(crate) fn describe(request: &Request, end: End, paint: Paint) -> String {
         tables(&mut text, &status.findings, paint);
         not_analyzed(&mut text, status, paint);
     }
-    failures(&mut text, status, paint);
+    failures(&mut text, status, end, paint);
     text
 }
 
@@ -31,6 +31,7 @@ fn headline(text: &mut String, request: &Request, status: &Status, end: End, pai
     let name = request.metadata.name.as_deref().unwrap_or_default();
     let said = match end {
         End::Recorded => paint.bold("recorded"),
+        End::Checked => paint.bold("checked"),
         End::Partial => paint.red("recorded in part"),
         End::Failed => paint.red("failed"),
     };
@@ -51,7 +52,7 @@ fn headline(text: &mut String, request: &Request, status: &Status, end: End, pai
 fn recorded(text: &mut String, status: &Status, paint: Paint) {
     for target in status.targets.iter().filter(|target| !target.artifacts.is_empty()) {
         let mut line = place(target);
-        if let Some(duration) = target.recorded {
+        if let Some(duration) = target.recorded.filter(|duration| !duration.as_std().is_zero()) {
             let _ = write!(line, ": {:.1} s", duration.as_std().as_secs_f64());
         }
         if let Some(version) = &target.node_version {
@@ -178,11 +179,14 @@ fn advise(text: &mut String, reason: &str, message: &str) {
     }
 }
 
-fn failures(text: &mut String, status: &Status, paint: Paint) {
+fn failures(text: &mut String, status: &Status, end: End, paint: Paint) {
+    let told = explanation(status).filter(|_| end == End::Failed).map(|condition| condition.message.as_str());
     for target in failed_targets(status) {
         let reason = target.reason().unwrap_or_default();
         let message = target.message.as_deref().unwrap_or_default();
-        let why = because(Some(reason), Some(message));
+        // The headline has said it already where it is the only one.
+        let why =
+            if told == Some(message) { reason.to_owned() } else { because(Some(reason), Some(message)) };
         let _ = writeln!(text, "{} {}: {}", paint.red("failed"), printable(&place(target)), printable(&why));
         advise(text, reason, message);
     }

@@ -219,10 +219,10 @@ fn checked(preflight: Option<&Preflight>) -> String {
     };
     format!(
         "every proof and check holds{but}. The heap has {} MiB; recording it can take up to {} MiB, and stop the main \
-         thread for up to {:.1} s. Nothing was recorded",
+         thread for up to {} ms. Nothing was recorded",
         mib(preflight.heap_bytes),
         mib(preflight.growth_bytes),
-        preflight.pause_ms as f64 / 1000.0
+        preflight.pause_ms
     )
 }
 
