@@ -9,6 +9,8 @@ pub mod attach;
 pub mod channel;
 pub mod clock;
 pub mod discover;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod journal;
 pub mod publish;
 pub mod redact;
