@@ -42,6 +42,21 @@ async fn closes(app: &App) {
     tokio::time::timeout(PATIENCE, closing).await.expect("the inspector is closed");
 }
 
+/// Grants a new upload when it is asked for, and gives the session's end.
+async fn granted_a_second_upload(pod: &Pod, channel: &mut Channel) -> SessionReport {
+    loop {
+        match channel.hear().await {
+            SidecarMessage::NeedParts { request, process, upload_id, first_part } => {
+                assert_eq!((upload_id.as_str(), first_part), ("", 1));
+                let grant = pod.store.grant("second", PART, 1, 100);
+                channel.say(&OperatorMessage::Grant { request, process, grant }).await;
+            }
+            SidecarMessage::Report(report) if report.phase.is_end() => return *report,
+            _ => {}
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_worker_that_is_killed_while_recording_is_followed_by_one_that_closes_and_says_what_was_lost() {
     let (mut pod, mut channel) = Pod::connected().await;
@@ -76,17 +91,7 @@ async fn a_worker_that_is_killed_while_uploading_is_followed_by_one_that_publish
     pod.store.release();
     pod.start_worker();
     let (mut channel, _) = pod.operator.welcome().await;
-    let end = loop {
-        match channel.hear().await {
-            SidecarMessage::NeedParts { request, process, upload_id, first_part } => {
-                assert_eq!((upload_id.as_str(), first_part), ("", 1));
-                let grant = pod.store.grant("second", PART, 1, 100);
-                channel.say(&OperatorMessage::Grant { request, process, grant }).await;
-            }
-            SidecarMessage::Report(report) if report.phase.is_end() => break report,
-            _ => {}
-        }
-    };
+    let end = granted_a_second_upload(&pod, &mut channel).await;
     let (artifact, _) = pod.published(&end);
     assert_eq!(artifact.upload_id, "second");
     assert!(end.attach.as_ref().expect("it had attached").closed);
@@ -345,17 +350,7 @@ async fn refused_urls_are_replaced_by_those_of_a_new_upload() {
     let app = pod.app(NODE).await;
     pod.store.answer("403 Forbidden", "<Code>AccessDenied</Code><Message>Request has expired</Message>");
     pod.begin(&mut channel, &pod.start("r", app.id(), WINDOW)).await;
-    let end = loop {
-        match channel.hear().await {
-            SidecarMessage::NeedParts { request, process, upload_id, first_part } => {
-                assert_eq!((upload_id.as_str(), first_part), ("", 1));
-                let grant = pod.store.grant("second", PART, 1, 100);
-                channel.say(&OperatorMessage::Grant { request, process, grant }).await;
-            }
-            SidecarMessage::Report(report) if report.phase.is_end() => break report,
-            _ => {}
-        }
-    };
+    let end = granted_a_second_upload(&pod, &mut channel).await;
     assert_eq!(pod.published(&end).0.upload_id, "second");
 }
 

@@ -1,37 +1,9 @@
 //! Pitwall scaled to zero holds nothing up.
 
-use pitwall_e2e::{App, Request, Story, eventually, in_store, kubectl, operator_namespace, reason_of, run};
+use super::Scaled;
+use pitwall_e2e::{App, Request, Story, eventually, in_store, kubectl, reason_of, run};
 use serde_json::json;
 use std::time::Duration;
-
-fn scale(replicas: &str) {
-    let replicas = format!("--replicas={replicas}");
-    run(&mut kubectl(&["-n", operator_namespace(), "scale", "deployment/pitwall-operator", &replicas]));
-    run(&mut kubectl(&[
-        "-n",
-        operator_namespace(),
-        "rollout",
-        "status",
-        "deployment/pitwall-operator",
-        "--timeout=60s",
-    ]));
-}
-
-/// Replicas of the operator, until it goes: then one.
-struct Scaled;
-
-impl Scaled {
-    fn to(replicas: &str) -> Self {
-        scale(replicas);
-        Self
-    }
-}
-
-impl Drop for Scaled {
-    fn drop(&mut self) {
-        scale("1");
-    }
-}
 
 #[test]
 fn a_namespace_is_deleted_without_the_operator() {
@@ -48,7 +20,7 @@ fn a_namespace_is_deleted_without_the_operator() {
     let uids = [&object, &running.get()].map(|object| object["metadata"]["uid"].as_str().unwrap().to_owned());
     assert!(!in_store(&uids[0]).is_empty());
 
-    let away = Scaled::to("0");
+    let away = Scaled::to(0);
     run(&mut kubectl(&["delete", "namespace", &story.namespace, "--timeout=90s"]));
     drop(away);
 
@@ -69,7 +41,7 @@ fn a_namespace_is_deleted_without_the_operator() {
 #[test]
 fn deploys_go_on_without_the_operator() {
     let story = Story::new("operator-down");
-    let away = Scaled::to("0");
+    let away = Scaled::to(0);
     App::busy().deploy(&story);
     drop(away);
     // Its pods have no sidecar, and the operator says so once it is back.

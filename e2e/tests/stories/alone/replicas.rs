@@ -1,32 +1,9 @@
 //! Two replicas: one leads, and recordings outlive the change of the leader.
 
-use pitwall_e2e::{App, Request, Story, eventually, kubectl, operator_namespace, reason_of, run};
+use super::{Scaled, own};
+use pitwall_e2e::{App, Request, Story, eventually, reason_of};
 use serde_json::{Value, json};
 use std::time::Duration;
-
-fn own(arguments: &[&str]) -> String {
-    run(&mut kubectl(&[&["-n", operator_namespace()], arguments].concat()))
-}
-
-struct TwoReplicas;
-
-impl TwoReplicas {
-    fn new() -> Self {
-        scale(2);
-        Self
-    }
-}
-
-impl Drop for TwoReplicas {
-    fn drop(&mut self) {
-        scale(1);
-    }
-}
-
-fn scale(replicas: u32) {
-    own(&["scale", "deployment/pitwall-operator", &format!("--replicas={replicas}")]);
-    own(&["rollout", "status", "deployment/pitwall-operator", "--timeout=90s"]);
-}
 
 fn holder() -> String {
     own(&["get", "lease", "pitwall-operator", "-o", "jsonpath={.spec.holderIdentity}"]).trim().to_owned()
@@ -63,7 +40,7 @@ fn is_completed(story: &Story, (pod, request): &(String, Request<'_>)) {
 #[test]
 fn a_replica_takes_over_from_a_killed_leader() {
     let story = Story::new("leader-killed");
-    let two = TwoReplicas::new();
+    let two = Scaled::to(2);
     let recording = recording(&story);
     let leader = holder();
     own(&["delete", "pod", &leader, "--grace-period=0", "--force"]);
@@ -75,7 +52,7 @@ fn a_replica_takes_over_from_a_killed_leader() {
 #[test]
 fn a_leader_that_lost_its_lease_lets_go() {
     let story = Story::new("lease-lost");
-    let two = TwoReplicas::new();
+    let two = Scaled::to(2);
     let recording = recording(&story);
     let leader = holder();
     // As if a third replica had taken it, and then died.
