@@ -33,6 +33,8 @@ bench: tools cluster ## what Pitwall takes, as a table: the release images on th
 	$(MAKE) images PROFILE=release
 	$(MAKE) app-images VERSIONS=22
 	$(MAKE) install
+	sidecar/tests/node-binaries
+	cargo build -q --release -p pitwall-cli
 	cargo run -q -p pitwall-e2e --bin bench
 
 lint: tools ## formatting, clippy, the scripts

@@ -166,6 +166,9 @@ pub(crate) struct LocalArgs {
     /// Of a CPU profile: time between samples, from 100us to 100ms
     #[arg(long, value_name = "DURATION", default_value = "1ms", value_parser = between("100us", "100ms"))]
     pub sampling_interval: Duration,
+    /// Of a snapshot: replace the contents of strings
+    #[arg(long)]
+    pub redact: bool,
     /// Of a snapshot: take the risk that a check names
     #[arg(long = "override", value_name = "CHECK", value_enum, ignore_case = true, value_delimiter = ',')]
     pub overridden: Vec<OverriddenCheck>,

@@ -143,7 +143,7 @@ fn wanted(args: &LocalArgs) -> Recording {
         LocalType::HeapSampling => {
             Recording::HeapSampling { sampling_interval_bytes: 32 << 10, collected: false }
         }
-        LocalType::HeapSnapshot => Recording::HeapSnapshot { redact: false },
+        LocalType::HeapSnapshot => Recording::HeapSnapshot { redact: args.redact },
     }
 }
 

@@ -122,7 +122,7 @@ pub(crate) async fn record(
                 asked,
                 answered,
                 began: at("recording")?,
-                ended: at("stopping the profiler")?,
+                ended: at("taking the recording over")?,
                 published: at("published")?,
                 attach_us: micros("recording", "attach_us")?,
                 start_us: micros("recording", "start_us")?,

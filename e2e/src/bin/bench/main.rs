@@ -2,6 +2,7 @@
 
 mod footprint;
 mod latency;
+mod snapshot;
 mod table;
 mod throughput;
 
@@ -24,6 +25,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("throughput") {
         throughput::while_recorded(&mut table).await?;
+    }
+    if wanted("snapshot") {
+        snapshot::side_by_side(&mut table)?;
     }
     table.print();
     Ok(())
