@@ -29,7 +29,7 @@ use pitwall_sidecar::{
     },
     discover::procfs::ProcRoot,
     publish::{
-        collect::collect,
+        collect::{Collected, collect},
         spool::{Spool, Spooled},
     },
     session::{
@@ -118,7 +118,7 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
     if !left.is_empty() {
         tell(&format!("warning{left}"));
     }
-    let spooled = recorded.map_err(failed)?;
+    let Collected { spooled, took } = recorded.map_err(failed)?;
     let profile = spool.path(&spooled.file);
     let path = keep(&spooled, &profile, args, process.pid).map_err(failed)?;
     let report = if let Recording::Cpu { .. } = recording {
@@ -129,7 +129,7 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
     } else {
         None
     };
-    show(args.output, process, &node_version, report.as_ref(), &path);
+    show(args.output, process, &node_version, report.as_ref(), took, &path);
     Ok(Exit::Done)
 }
 
@@ -204,7 +204,7 @@ impl Recorder<'_> {
         spool: &Spool,
         screen: &mut Screen,
         interrupts: &mut Interrupts,
-    ) -> Result<Spooled, String> {
+    ) -> Result<Collected, String> {
         tokio::select! {
             begun = self.begin(link, args, spool) => begun?,
             () = interrupts.next() => return Err("left before the recording began".to_owned()),
@@ -221,7 +221,7 @@ impl Recorder<'_> {
         };
         tokio::select! {
             collected = collect(link, spool, "recording.gz", self.recording, progress) => {
-                Ok(collected.map_err(|error| error.to_string())?.spooled)
+                collected.map_err(|error| error.to_string())
             }
             () = interrupts.next() => Err("left before all of it was here".to_owned()),
         }
@@ -261,10 +261,7 @@ async fn wait(
             return Ok(());
         }
         let text = format!("{}s of {}", done.as_secs(), args.duration);
-        let bar = Some((
-            done.as_millis().try_into().unwrap_or(u64::MAX),
-            window.as_millis().try_into().unwrap_or(u64::MAX),
-        ));
+        let bar = Some((millis(done), millis(window)));
         screen.show(&Line { stage: "recording", bar, text });
         tokio::select! {
             () = tokio::time::sleep(screen.interval().min(window.saturating_sub(done))) => {}
@@ -277,6 +274,11 @@ async fn wait(
             },
         }
     }
+}
+
+/// For JSON.
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 fn left_open(closure: &Closure) -> String {
@@ -315,10 +317,18 @@ fn keep(spooled: &Spooled, recorded: &Path, args: &LocalArgs, pid: u32) -> Resul
     }
 }
 
-fn show(format: OutputFormat, process: ProcessId, node_version: &str, report: Option<&Report>, path: &Path) {
+fn show(
+    format: OutputFormat,
+    process: ProcessId,
+    node_version: &str,
+    report: Option<&Report>,
+    took: Duration,
+    path: &Path,
+) {
     if format == OutputFormat::Json {
-        let mut document =
-            serde_json::json!({ "pid": process.pid, "nodeVersion": node_version, "path": path });
+        let mut document = serde_json::json!({
+            "pid": process.pid, "nodeVersion": node_version, "path": path, "stallMilliseconds": millis(took),
+        });
         if let Some(report) = report {
             document["summary"] = serde_json::json!(report.summary);
             document["findings"] = serde_json::json!(report.findings);
@@ -338,7 +348,9 @@ fn show(format: OutputFormat, process: ProcessId, node_version: &str, report: Op
             let _ = write!(text, "; hottest {hottest}");
         }
     } else {
-        let _ = write!(text, ": Node.js {node_version}");
+        let seconds = took.as_secs_f64();
+        let _ =
+            write!(text, ": Node.js {node_version}; its main thread stood still for up to {seconds:.2} s");
     }
     let mut text = text.lines().map(|line| format!("{}\n", printable(line))).collect::<String>();
     if let Some(report) = report {
