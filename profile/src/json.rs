@@ -215,6 +215,61 @@ impl<Reader: Read> Json<Reader> {
         Ok(lossy)
     }
 
+    /// Reads a string, and gives its inside as it is written, escapes and all: the whole characters and escapes that fit
+    /// in [`LONGEST_TEXT`] bytes. It can be written between quotes again, so what JSON has no place for is refused.
+    pub(crate) fn raw_text(&mut self) -> Result<&str, ReadError> {
+        if self.token()? != b'"' {
+            return self.shape("a string is expected");
+        }
+        self.at += 1;
+        self.text.clear();
+        let mut cut = false;
+        loop {
+            self.peek()?;
+            let rest = &self.buffer[self.at..self.end];
+            let stop = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            if !cut {
+                let kept = stop.min(LONGEST_TEXT - self.text.len());
+                self.text.extend_from_slice(&rest[..kept]);
+                cut = kept < stop;
+            }
+            let special = rest.get(stop).copied();
+            self.at += stop;
+            match special {
+                None => {}
+                Some(b'"') => break,
+                Some(_) => {
+                    // The longest is a pair of surrogates.
+                    let mut escape = [0; 12];
+                    let ahead = self.ahead(escape.len())?;
+                    let held = ahead.len().min(escape.len());
+                    escape[..held].copy_from_slice(&ahead[..held]);
+                    let before = self.offset();
+                    self.at += 1;
+                    self.escape()?;
+                    let length = usize::try_from(self.offset() - before).expect("at most 12");
+                    cut |= LONGEST_TEXT - self.text.len() < length;
+                    if !cut {
+                        self.text.extend_from_slice(&escape[..length]);
+                    }
+                }
+            }
+        }
+        self.at += 1;
+        if self.text.iter().any(|&byte| byte < b' ') {
+            return self.problem("a string holds a control character");
+        }
+        let whole = match str::from_utf8(&self.text) {
+            // Cut within a character.
+            Err(error) if error.error_len().is_none() && cut => error.valid_up_to(),
+            _ => self.text.len(),
+        };
+        match str::from_utf8(&self.text[..whole]) {
+            Ok(text) => Ok(text),
+            Err(_) => self.problem("a string isn't UTF-8"),
+        }
+    }
+
     /// Reads a string from its opening quote, and hands on its bytes in pieces.
     fn string(&mut self, mut piece: impl FnMut(&[u8])) -> Result<(), ReadError> {
         self.at += 1;

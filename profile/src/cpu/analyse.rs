@@ -12,7 +12,7 @@ const NAMED: usize = 5;
 /// What a recording's time went to. It is wall time: a thread that waits for a CPU counts as busy.
 #[derive(Clone, Debug, Default)]
 pub struct CpuAnalysis {
-    /// From the first sample to the end.
+    /// From the first sample to the end, without gaps in which nothing was recorded.
     pub duration: Duration,
     /// When nothing ran.
     pub idle: Duration,
@@ -72,29 +72,32 @@ fn percent(part: Duration, whole: Duration) -> f64 {
 
 /// Says what the samples say. Takes time in proportion to nodes and samples.
 pub fn analyse(profile: &CpuProfile) -> CpuAnalysis {
-    let mut analysis = CpuAnalysis {
-        samples: profile.samples.len(),
-        sampling_interval: mean_interval(&profile.times),
-        frames: vec![FrameTime::default(); profile.frames.len()],
-        ..CpuAnalysis::default()
-    };
+    let mut analysis =
+        CpuAnalysis { frames: vec![FrameTime::default(); profile.frames.len()], ..CpuAnalysis::default() };
     // By node first: the time in which it or what lies below it was running.
+    let mut not_recorded = Duration::ZERO;
     let mut below = vec![(Duration::ZERO, 0u32); profile.nodes.len()];
     for (&node, duration) in profile.samples.iter().zip(durations(profile)) {
         let frame = profile.nodes[node as usize].frame;
+        let kind = profile.frames[frame.index()].kind;
+        if kind == FrameKind::NotRecorded {
+            not_recorded += duration;
+            continue;
+        }
+        analysis.samples += 1;
         let time = &mut analysis.frames[frame.index()];
         time.self_time += duration;
         time.self_samples += 1;
         below[node as usize].0 += duration;
         below[node as usize].1 += 1;
         analysis.duration += duration;
-        match profile.frames[frame.index()].kind {
+        match kind {
             FrameKind::Idle => analysis.idle += duration,
             FrameKind::Program | FrameKind::Root => analysis.program += duration,
             FrameKind::GarbageCollector => analysis.garbage_collection += duration,
-            FrameKind::Function | FrameKind::Module | FrameKind::Native => {}
+            FrameKind::Function | FrameKind::Module | FrameKind::Native | FrameKind::NotRecorded => {}
         }
-        if profile.frames[frame.index()].kind != FrameKind::Idle {
+        if kind != FrameKind::Idle {
             analysis.busy_samples += 1;
         }
     }
@@ -105,6 +108,7 @@ pub fn analyse(profile: &CpuProfile) -> CpuAnalysis {
             *sum = (sum.0 + time, sum.1 + samples);
         }
     }
+    analysis.sampling_interval = mean_interval(&profile.times, analysis.samples, not_recorded);
     add_totals(profile, &below, &mut analysis.frames);
     analysis.most_self = most_self(profile, &analysis);
     analysis.most_total = most_total(profile, &analysis);
@@ -154,9 +158,9 @@ fn usual_interval(times: &[i64]) -> Duration {
     micros(*intervals.select_nth_unstable(middle).1)
 }
 
-fn mean_interval(times: &[i64]) -> Option<Duration> {
-    let intervals = u32::try_from(times.len().checked_sub(1)?).ok().filter(|&count| count > 0)?;
-    Some(micros(times.last()? - times.first()?) / intervals)
+fn mean_interval(times: &[i64], samples: usize, not_recorded: Duration) -> Option<Duration> {
+    let intervals = u32::try_from(samples.checked_sub(1)?).ok().filter(|&count| count > 0)?;
+    Some(micros(times.last()? - times.first()?).saturating_sub(not_recorded) / intervals)
 }
 
 fn most_self(profile: &CpuProfile, analysis: &CpuAnalysis) -> Vec<FrameId> {

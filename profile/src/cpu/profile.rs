@@ -64,6 +64,8 @@ pub enum FrameKind {
     Program,
     /// V8's garbage collector.
     GarbageCollector,
+    /// Nothing was recorded: a gap between joined chunks.
+    NotRecorded,
     /// A function of JavaScript.
     Function,
     /// The code of a module outside its functions.
@@ -122,7 +124,8 @@ impl Frames {
     }
 }
 
-const NONE: u32 = u32::MAX;
+/// No node's index.
+pub(super) const NONE: u32 = u32::MAX;
 
 /// Where each id is: ids in ascending order, with the index of their node.
 pub(super) struct Index(Vec<(u32, u32)>);
@@ -149,6 +152,30 @@ impl Index {
     }
 }
 
+/// How nodes hang together.
+pub(super) struct Shape {
+    pub(super) index: Index,
+    /// The index of each node's parent; [`NONE`] for a root.
+    pub(super) parents: Vec<u32>,
+    /// All nodes' indices, each after its parent.
+    pub(super) order: Vec<u32>,
+}
+
+impl Shape {
+    /// An error says which ids contradict each other.
+    pub(super) fn new(ids: &[u32], links: Vec<Link>) -> Result<Self, String> {
+        let index = Index::new(ids)?;
+        let parents = parents(ids, &index, links)?;
+        let order = preorder(&parents);
+        if order.len() < ids.len() {
+            let reached: HashSet<u32> = order.iter().copied().collect();
+            let lost = (0..).zip(ids).find(|(at, _)| !reached.contains(at)).map_or(0, |(_, &id)| id);
+            return Err(format!("node {lost} is its own caller, or below one that is"));
+        }
+        Ok(Self { index, parents, order })
+    }
+}
+
 /// The call trees of a draft: frames, nodes, and where the node of each id is.
 pub(super) struct Trees {
     pub(super) frames: Vec<Frame>,
@@ -160,14 +187,7 @@ impl Draft {
     /// Puts the nodes in the order of [`CpuProfile::nodes`]. An error says which ids contradict each other.
     pub(super) fn into_trees(self) -> Result<Trees, String> {
         let Self { frames, ids, frame_of, links } = self;
-        let mut index = Index::new(&ids)?;
-        let parents = parents(&ids, &index, links)?;
-        let order = preorder(&parents);
-        if order.len() < ids.len() {
-            let reached: HashSet<u32> = order.iter().copied().collect();
-            let lost = (0..).zip(&ids).find(|(at, _)| !reached.contains(at)).map_or(0, |(_, &id)| id);
-            return Err(format!("node {lost} is its own caller, or below one that is"));
-        }
+        let Shape { mut index, parents, order } = Shape::new(&ids, links)?;
         let mut place = vec![0; order.len()];
         for (to, &from) in (0..).zip(&order) {
             place[from as usize] = to;

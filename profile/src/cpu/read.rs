@@ -3,7 +3,8 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use super::profile::{CpuProfile, Draft, Frame, FrameKind, Link, Trees};
+use super::join::NOT_RECORDED;
+use super::profile::{CpuProfile, Draft, Frame, FrameKind, Index, Link, Trees};
 use crate::error::ReadError;
 use crate::input;
 use crate::json::Json;
@@ -55,54 +56,95 @@ struct Reading<'limits, Reader> {
 impl<Reader: Read> Reading<'_, Reader> {
     fn profile(mut self) -> Result<CpuProfile, ReadError> {
         let Self { json, limits, draft } = &mut self;
-        let mut nodes = None;
-        let mut samples: Option<Part<u32>> = None;
-        let mut deltas: Option<Part<i64>> = None;
-        let (mut start, mut end) = (None, None);
-        json.object(|json, key| match &**key {
-            b"nodes" if nodes.is_some() => json.shape("`nodes` is there twice"),
-            b"nodes" => {
-                nodes = Some(json.offset());
-                json.array(|json| node(json, draft, limits))
-            }
-            b"samples" if samples.is_some() => json.shape("`samples` is there twice"),
-            b"samples" => {
-                let offset = json.offset();
-                let values = numbers(json, limits, |number| u32::try_from(number).ok())?;
-                samples = Some(Part { offset, values });
-                Ok(())
-            }
-            b"timeDeltas" if deltas.is_some() => json.shape("`timeDeltas` is there twice"),
-            b"timeDeltas" => {
-                let offset = json.offset();
-                deltas = Some(Part { offset, values: numbers(json, limits, Some)? });
-                Ok(())
-            }
-            b"startTime" => {
-                start = Some(json.integer()?);
-                Ok(())
-            }
-            b"endTime" => {
-                end = Some(json.integer()?);
-                Ok(())
-            }
-            _ => json.skip(),
-        })?;
-        json.end()?;
-        let Some(nodes_at) = nodes else { return json.shape("`nodes` is missing") };
-        let Some(samples) = samples else { return json.shape("`samples` is missing") };
-        let Some(deltas) = deltas else { return json.shape("`timeDeltas` is missing") };
-        let Some(start) = start else { return json.shape("`startTime` is missing") };
+        let parts = parts(json, limits.samples, |json| node(json, draft, limits))?;
+        let Trees { frames, nodes, index } =
+            self.draft.into_trees().map_err(|problem| parts.nodes_problem(problem))?;
+        let Sampled { samples, times, end, .. } = parts.sampled(&index)?;
+        Ok(CpuProfile { frames, nodes, samples, times, end })
+    }
+}
 
+/// What a profile holds beside its nodes.
+pub(super) struct Parts {
+    nodes_at: u64,
+    samples: Part<u32>,
+    deltas: Part<i64>,
+    start: i64,
+    end: Option<i64>,
+}
+
+/// When each sample was taken, in the order of time.
+pub(super) struct Sampled {
+    pub(super) start: i64,
+    /// The node of each sample, as an index.
+    pub(super) samples: Vec<u32>,
+    pub(super) times: Vec<i64>,
+    pub(super) end: i64,
+}
+
+/// Reads a profile, of which `node` reads each of the nodes.
+pub(super) fn parts<Reader: Read>(
+    json: &mut Json<Reader>,
+    most_samples: u32,
+    mut node: impl FnMut(&mut Json<Reader>) -> Result<(), ReadError>,
+) -> Result<Parts, ReadError> {
+    let mut nodes = None;
+    let mut samples: Option<Part<u32>> = None;
+    let mut deltas: Option<Part<i64>> = None;
+    let (mut start, mut end) = (None, None);
+    json.object(|json, key| match &**key {
+        b"nodes" if nodes.is_some() => json.shape("`nodes` is there twice"),
+        b"nodes" => {
+            nodes = Some(json.offset());
+            json.array(&mut node)
+        }
+        b"samples" if samples.is_some() => json.shape("`samples` is there twice"),
+        b"samples" => {
+            let offset = json.offset();
+            let values = numbers(json, most_samples, |number| u32::try_from(number).ok())?;
+            samples = Some(Part { offset, values });
+            Ok(())
+        }
+        b"timeDeltas" if deltas.is_some() => json.shape("`timeDeltas` is there twice"),
+        b"timeDeltas" => {
+            let offset = json.offset();
+            deltas = Some(Part { offset, values: numbers(json, most_samples, Some)? });
+            Ok(())
+        }
+        b"startTime" => {
+            start = Some(json.integer()?);
+            Ok(())
+        }
+        b"endTime" => {
+            end = Some(json.integer()?);
+            Ok(())
+        }
+        _ => json.skip(),
+    })?;
+    json.end()?;
+    let Some(nodes_at) = nodes else { return json.shape("`nodes` is missing") };
+    let Some(samples) = samples else { return json.shape("`samples` is missing") };
+    let Some(deltas) = deltas else { return json.shape("`timeDeltas` is missing") };
+    let Some(start) = start else { return json.shape("`startTime` is missing") };
+    Ok(Parts { nodes_at, samples, deltas, start, end })
+}
+
+impl Parts {
+    /// The error of nodes that contradict each other.
+    pub(super) fn nodes_problem(&self, problem: String) -> ReadError {
+        ReadError::Inconsistent { offset: self.nodes_at, problem }
+    }
+
+    /// Samples by their time. An error where they contradict the nodes or the deltas.
+    pub(super) fn sampled(self, index: &Index) -> Result<Sampled, ReadError> {
         let inconsistent = |offset| move |problem| ReadError::Inconsistent { offset, problem };
-        let Trees { frames, nodes, index } = self.draft.into_trees().map_err(inconsistent(nodes_at))?;
-        let Part { offset, values: mut samples } = samples;
+        let Self { samples: Part { offset, values: mut samples }, start, end, .. } = self;
         for sample in &mut samples {
             let id = *sample;
             let missing = || format!("a sample names node {id}, which is missing");
             *sample = index.get(id).ok_or_else(missing).map_err(inconsistent(offset))?;
         }
-        let Part { offset, values: deltas } = deltas;
+        let Part { offset, values: deltas } = self.deltas;
         if deltas.len() != samples.len() {
             let problem = format!("there are {} samples and {} timeDeltas", samples.len(), deltas.len());
             return Err(inconsistent(offset)(problem));
@@ -110,20 +152,20 @@ impl<Reader: Read> Reading<'_, Reader> {
         let times = times(start, deltas).map_err(inconsistent(offset))?;
         let (samples, times) = in_order(samples, times);
         let end = end.or(times.last().copied()).unwrap_or(start);
-        Ok(CpuProfile { frames, nodes, samples, times, end })
+        Ok(Sampled { start, samples, times, end })
     }
 }
 
 /// An array of integers, of which each must be what `convert` accepts.
 fn numbers<Reader: Read, Number>(
     json: &mut Json<Reader>,
-    limits: &Limits,
+    most: u32,
     convert: impl Fn(i64) -> Option<Number>,
 ) -> Result<Vec<Number>, ReadError> {
     let mut numbers = Vec::new();
     json.array(|json| {
-        if numbers.len() >= limits.samples as usize {
-            return Err(too_large(json, "samples", limits.samples));
+        if numbers.len() >= most as usize {
+            return Err(too_large(json, "samples", most));
         }
         match convert(json.integer()?) {
             Some(number) => numbers.push(number),
@@ -134,11 +176,15 @@ fn numbers<Reader: Read, Number>(
     Ok(numbers)
 }
 
-fn too_large<Reader: Read>(json: &Json<Reader>, of: &'static str, limit: impl Into<u64>) -> ReadError {
+pub(super) fn too_large<Reader: Read>(
+    json: &Json<Reader>,
+    of: &'static str,
+    limit: impl Into<u64>,
+) -> ReadError {
     ReadError::TooLarge { offset: json.offset(), of, limit: limit.into() }
 }
 
-fn id<Reader: Read>(json: &mut Json<Reader>) -> Result<u32, ReadError> {
+pub(super) fn id<Reader: Read>(json: &mut Json<Reader>) -> Result<u32, ReadError> {
     match u32::try_from(json.integer()?) {
         Ok(id) => Ok(id),
         Err(_) => json.shape("the id of a node is out of range"),
@@ -215,6 +261,7 @@ fn call_frame<Reader: Read>(json: &mut Json<Reader>, draft: &mut Draft) -> Resul
         "(idle)" if native => FrameKind::Idle,
         "(program)" if native => FrameKind::Program,
         "(garbage collector)" if native => FrameKind::GarbageCollector,
+        NOT_RECORDED if native => FrameKind::NotRecorded,
         _ if native && url.is_empty() => FrameKind::Native,
         // Node compiles a module as one function without a name, which begins where the file does.
         _ if anonymous && (line, column) == (Some(1), Some(1)) && !url.is_empty() => FrameKind::Module,

@@ -48,6 +48,49 @@ fn long_texts_are_cut_at_a_character() {
 }
 
 #[test]
+fn raw_texts_are_as_they_were_written() {
+    let long = "x".repeat(LONGEST_TEXT - 6);
+    let two_short = "x".repeat(LONGEST_TEXT - 2);
+    let pair = r"\ud83d\ude00";
+    for (json, expected) in [
+        (r#" """#.to_owned(), String::new()),
+        (r#""plain é \u00e9 \" \\ \/ \n""#.to_owned(), r#"plain é \u00e9 \" \\ \/ \n"#.to_owned()),
+        (r#""a\ud800b\udc00\ud800\ud83d\ude00""#.to_owned(), r"a\ud800b\udc00\ud800\ud83d\ude00".to_owned()),
+        (format!("\"{}\"", "é".repeat(600)), "é".repeat(512)),
+        (format!("\"x{}\"", "é".repeat(600)), format!("x{}", "é".repeat(511))),
+        // Neither an escape nor a pair is cut, and nothing comes after what didn't fit.
+        (format!("\"{long}\\ud800y\""), format!("{long}\\ud800")),
+        (format!("\"x{long}\\ud800y\""), format!("x{long}")),
+        (format!("\"{long}{pair}y\""), long.clone()),
+        (format!("\"{two_short}\\n\\n\""), format!("{two_short}\\n")),
+        (format!("\"{two_short}x\\ny\""), format!("{two_short}x")),
+    ] {
+        let whole = Json::new(json.as_bytes(), 1 << 20).raw_text().map(str::to_owned).unwrap();
+        assert_eq!(whole, expected, "{json}");
+        let mut dripping = Json::new(Dripping(json.as_bytes()), 1 << 20);
+        assert_eq!(dripping.raw_text().unwrap(), expected, "{json}, byte by byte");
+        dripping.end().unwrap();
+    }
+    for (json, problem) in [
+        (&b"\"a\nb\""[..], "control character"),
+        (b"\"a\xffb\"", "UTF-8"),
+        (b"\"a\xc3\"", "UTF-8"),
+        (b"\"\\x\"", "escape"),
+        (b"\"\\ud83", "cut off"),
+        (b"\"\\", "cut off"),
+        (b"\"\\ud83d\\ude0", "cut off"),
+        (b"1", "a string is expected"),
+    ] {
+        for error in [
+            Json::new(json, 100).raw_text().unwrap_err().to_string(),
+            Json::new(Dripping(json), 100).raw_text().unwrap_err().to_string(),
+        ] {
+            assert!(error.contains(problem), "{error} of {json:?}");
+        }
+    }
+}
+
+#[test]
 fn numbers_are_rounded_to_safe_integers() {
     for (json, expected) in [
         ("0,", 0),

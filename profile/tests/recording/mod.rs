@@ -9,6 +9,7 @@ fn app(name: &str) -> PathBuf {
 }
 
 /// Runs the shop to its end, and gives the bytes of its CPU profile.
+#[allow(dead_code, reason = "not every test file needs it")]
 pub(crate) fn of_the_shop(version: &str) -> Vec<u8> {
     recorded(version, |node, folder| {
         node.args(["--cpu-prof", "--cpu-prof-name=it.cpuprofile", "--cpu-prof-dir"])
@@ -23,6 +24,15 @@ pub(crate) fn of_a_wait(version: &str) -> Vec<u8> {
     recorded(version, |node, folder| {
         node.arg(app("waiting.js")).arg(folder.join("it.cpuprofile"));
     })
+}
+
+/// The chunks of one recording, each begun before the one before it ended, and last the whole recording.
+#[allow(dead_code, reason = "not every test file needs it")]
+pub(crate) fn of_chunks(version: &str) -> Vec<Vec<u8>> {
+    let all = recorded(version, |node, folder| {
+        node.arg(app("chunks.js")).arg(folder.join("it.cpuprofile"));
+    });
+    all.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect()
 }
 
 /// Runs Node with `arguments`, of which one is the folder for its profile, and gives the bytes of that.

@@ -1,0 +1,76 @@
+//! Overlapping chunks of real Node processes, joined into one profile.
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by a panic")]
+
+mod recording;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pitwall_profile::cpu::{self, CpuProfile, JoinLimits, Joiner, Limits};
+use pitwall_profile::{FindingKind, analyse_artifact};
+
+fn self_times(profile: &CpuProfile) -> BTreeMap<String, Duration> {
+    let mut times: BTreeMap<String, Duration> = BTreeMap::new();
+    for (frame, time) in profile.frames.iter().zip(cpu::analyse(profile).frames) {
+        let place = format!("{} {}:{:?}:{:?}", frame.name, frame.url, frame.line, frame.column);
+        *times.entry(place).or_default() += time.self_time;
+    }
+    times
+}
+
+fn chunks_make_the_profile_of_the_whole(version: &str) {
+    let mut chunks = recording::of_chunks(version);
+    let whole = chunks.pop().unwrap();
+    let scratch = tempfile::tempfile().unwrap();
+    let mut joiner = Joiner::new(scratch, Duration::from_millis(1), JoinLimits::default());
+    let mut overlap = 0;
+    for chunk in &chunks {
+        let added = joiner.add(&chunk[..]).unwrap();
+        assert!(added.samples > 30, "{added:?}");
+        overlap += added.dropped;
+    }
+    assert!(overlap >= 4, "{overlap}");
+    let mut out = Vec::new();
+    let summary = joiner.finish(&mut out, 2_000_000).unwrap();
+    assert_eq!((summary.chunks, summary.dropped, summary.folded), (5, overlap, 0), "{summary:?}");
+    assert_eq!(summary.samples, summary.written - summary.gaps.count, "{summary:?}");
+
+    let report = analyse_artifact(&out[..]).unwrap();
+    let hot = report.findings.iter().find(|finding| finding.kind == FindingKind::HotSelf).unwrap();
+    assert_eq!(hot.function.as_deref(), Some("hotLoop"), "{report:#?}");
+    let total: Vec<_> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.kind == FindingKind::HotTotal)
+        .filter_map(|finding| finding.function.as_deref())
+        .collect();
+    assert!(total.contains(&"early") && total.contains(&"late"), "{report:#?}");
+
+    let read = |bytes: &[u8]| cpu::read(bytes, &Limits::default()).unwrap();
+    // One sampler took the samples of both. They differ in what the first and last samples and gaps count for.
+    let bound = Duration::from_millis(20) + summary.gaps.total;
+    let (joined_times, whole_times) = (self_times(&read(&out)), self_times(&read(&whole)));
+    for (place, &time) in &whole_times {
+        let joined_time = joined_times.get(place).copied().unwrap_or_default();
+        let off = time.abs_diff(joined_time);
+        assert!(off < bound, "{place}: {joined_time:?} instead of {time:?}");
+    }
+}
+
+macro_rules! on_every_version {
+    ($($test:ident)*) => {$(
+        mod $test {
+            #[test]
+            fn node_18() { super::$test("18.20.8") }
+            #[test]
+            fn node_20() { super::$test("20.20.2") }
+            #[test]
+            fn node_22() { super::$test("22.23.3") }
+            #[test]
+            fn node_24() { super::$test("24.21.0") }
+            #[test]
+            fn node_26() { super::$test("26.10.0") }
+        }
+    )*};
+}
+on_every_version! { chunks_make_the_profile_of_the_whole }
