@@ -170,7 +170,6 @@ mod tests {
             bounds: ContainerBounds::default(),
             guard_bytes: None,
             overridden: vec![],
-            dry_run: false,
             grant: grant(),
         })
     }

@@ -151,7 +151,8 @@ async fn a_dry_run_proves_and_checks_and_leaves_everything_as_it_was() {
         let (pod, mut channel) = Pod::connected().await;
         let app = heap_app(&pod, NODE).await;
         let duration = if recording == SNAPSHOT { Duration::ZERO } else { Duration::from_mins(5) };
-        let start = Start { recording, dry_run: true, ..pod.start("r", app.id(), duration) };
+        let recording = Recording::Check { recording: Box::new(recording) };
+        let start = Start { recording, ..pod.start("r", app.id(), duration) };
         let end = run(&pod, &mut channel, &start).await;
         assert_eq!(end.phase, SessionPhase::Checked);
         let preflight = end.preflight.clone().expect("checked");

@@ -18,7 +18,9 @@ use kube::{
     api::{DeleteParams, Preconditions},
 };
 use pitwall_crds::{ProfileRequest, Reason};
-use pitwall_protocol::{ContainerBounds, ContainerRef, Look, OperatorMessage, Start, Stop, UploadGrant};
+use pitwall_protocol::{
+    ContainerBounds, ContainerRef, Look, OperatorMessage, Recording, Start, Stop, UploadGrant,
+};
 use std::{sync::Arc, time::Duration};
 
 /// How many parts are signed at once: most profiles fit one.
@@ -154,14 +156,17 @@ async fn start(
         request_name: format!("{}/{}", request.namespace, request.name),
         process: key.process,
         container: container.clone(),
-        recording: request.recording.clone(),
+        recording: if request.dry_run {
+            Recording::Check { recording: Box::new(request.recording.clone()) }
+        } else {
+            request.recording.clone()
+        },
         duration_ms: millis(request.duration),
         deadline_ms: millis(left),
         grant,
         bounds: *bounds,
         guard_bytes: guard_bytes(request, bounds),
         overridden: request.overridden.clone(),
-        dry_run: request.dry_run,
     }));
     if ctx.registry.send(&key.pod, message) {
         ctx.metrics.sessions_started.inc();

@@ -99,9 +99,6 @@ pub struct Start {
     /// The preflight checks that the request's author takes responsibility for.
     #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
     pub overridden: Vec<Check>,
-    /// Prove, check and report only: record nothing. Ends in [`crate::SessionPhase::Checked`].
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub dry_run: bool,
 }
 
 /// What a container may use, and how long its probes let it be silent. Absent: not bounded.
@@ -142,6 +139,12 @@ pub enum Recording {
     HeapSnapshot {
         /// Whether the contents of strings are replaced before anything leaves the pod.
         redact: bool,
+    },
+    /// A dry run: prove, check and report what this would take, and record nothing. Ends in
+    /// [`crate::SessionPhase::Checked`]. A type of its own, so that a sidecar that doesn't know it refuses.
+    Check {
+        /// What would be recorded.
+        recording: Box<Recording>,
     },
     /// Something that a newer operator asks for; refused as `Unsupported`.
     #[serde(other)]

@@ -92,7 +92,7 @@ pub async fn close(
 /// Says what became of a process that was hung up on. One that is exiting goes when it notices.
 pub async fn leave(proc: &ProcRoot, process: ProcessId) -> Closure {
     let until = clock::now() + LEAVING;
-    while proc.runs(process) {
+    while proc.lives(process) {
         if clock::now() >= until {
             return Closure::Left;
         }
@@ -127,7 +127,10 @@ async fn gone(eyes: &Eyes, proc: &ProcRoot, process: ProcessId, listener: &mut L
     // When it can't be read, the process ended between the two looks: look again.
     let open = proc.listeners(process.pid).ok()?;
     let there = |one: &&Listener| (one.address, one.port) == (listener.address, listener.port);
-    let Some(present) = open.iter().find(there) else { return Some(Closure::Closed) };
+    let Some(present) = open.iter().find(there) else {
+        // A process that is killed loses its sockets some time before it is gone.
+        return Some(if proc.lives(process) { Closure::Closed } else { Closure::ProcessGone });
+    };
     if present.inode == listener.inode {
         return None;
     }

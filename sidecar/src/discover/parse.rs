@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 /// The bit of a signal in `SigCgt` and its siblings.
 fn bit(signal: u32) -> u64 {
@@ -70,9 +71,21 @@ pub fn status(text: &str) -> Option<Status> {
 
 /// The start time in `/proc/PID/stat`, in clock ticks after boot.
 pub fn start_ticks(stat: &str) -> Option<u64> {
-    // The second field is the name in parentheses, and may hold blanks and parentheses of its own.
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+    after_name(stat, 19)
+}
+
+/// Whether `/proc/PID/stat` is of a process that has begun to end: it runs no code of its own any more, though
+/// it may hold its memory and its sockets for a while.
+pub fn is_exiting(stat: &str) -> bool {
+    const PF_EXITING: u32 = 4;
+    after_name::<u32>(stat, 6).is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
+/// The field of `/proc/PID/stat` that is this many behind the name, which is in parentheses and may hold blanks
+/// and parentheses of its own.
+fn after_name<T: FromStr>(stat: &str, nth: usize) -> Option<T> {
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_ascii_whitespace().nth(nth)?.parse().ok()
 }
 
 /// Whether a line of `/proc/net/tcp` is of a connection that was made to this local port and is not ended.
@@ -286,6 +299,15 @@ mod tests {
         {
             assert_eq!(start_ticks(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_process_that_ends_is_told_by_its_flags() {
+        for (flags, exiting) in [("4194560", false), ("4194564", true), ("4228100", true), ("x", false)] {
+            let stat = format!("17 (a) 4 4) R 1 17 17 0 -1 {flags} 0 0 0 0 1 2 3 4 20 0 11 0 98765 1000 200");
+            assert_eq!(is_exiting(&stat), exiting, "{stat}");
+        }
+        assert!(!is_exiting("17 (node) S 1"));
     }
 
     #[test]

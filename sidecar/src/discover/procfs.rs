@@ -88,6 +88,12 @@ impl ProcRoot {
         self.facts(id.pid).is_some_and(|facts| facts.id == id && !facts.status.ended)
     }
 
+    /// Whether this very process runs its own code: one that is being ended doesn't, though it may hold its
+    /// memory and its sockets for a while.
+    pub fn lives(&self, id: ProcessId) -> bool {
+        self.runs(id) && self.text(id.pid, "stat").is_ok_and(|stat| !parse::is_exiting(&stat))
+    }
+
     /// The file that a process executes.
     pub fn executable(&self, pid: u32) -> io::Result<String> {
         std::fs::read_link(self.path(pid, "exe")).map(|path| path.to_string_lossy().into_owned())
@@ -229,7 +235,7 @@ mod tests {
         let pid = std::process::id();
         let facts = proc.facts(pid).unwrap();
         assert_eq!(facts.status.inner_pid, pid);
-        assert!(proc.runs(facts.id));
+        assert!(proc.runs(facts.id) && proc.lives(facts.id));
         assert!(!proc.runs(ProcessId { start_ticks: facts.id.start_ticks + 1, ..facts.id }));
         assert!(proc.pids().unwrap().contains(&pid));
         assert!(proc.age_seconds(facts.id).unwrap() < 3600);

@@ -60,7 +60,7 @@ pub enum CollectError {
 /// The command that ends a recording and asks for it.
 fn command(recording: &Recording) -> Command<'static> {
     match recording {
-        Recording::Cpu { .. } | Recording::Unknown => Command::ProfilerStop,
+        Recording::Cpu { .. } | Recording::Check { .. } | Recording::Unknown => Command::ProfilerStop,
         Recording::HeapSampling { .. } => Command::HeapProfilerStopSampling,
         Recording::HeapSnapshot { .. } => Command::TakeHeapSnapshot,
     }
@@ -79,9 +79,7 @@ pub async fn collect(
     let writer = spool.create(file, if snapshot { Compression::fast() } else { Compression::default() })?;
     let (intake, outlet) = spill::queue(spool, &format!("{file}.raw"))?;
     let redact = matches!(recording, Recording::HeapSnapshot { redact: true });
-    let compressing = tokio::task::spawn_blocking(move || {
-        if redact { redact_and_compress(writer, &outlet) } else { compress(writer, &outlet) }
-    });
+    let compressing = tokio::task::spawn_blocking(move || compress(writer, redact, &outlet));
     let asked = clock::now();
     // Dropping this future drops `intake`: the thread then ends without finishing the file, which deletes it.
     let relayed = relay(link, &command(recording), snapshot, intake, progress).await;
@@ -94,27 +92,37 @@ pub async fn collect(
     Ok(Collected { spooled, took })
 }
 
-fn redact_and_compress(writer: Writer, outlet: &spill::Outlet) -> Result<Option<Spooled>, CollectError> {
-    let mut redactor = Redactor::new(writer);
-    loop {
-        match outlet.next()? {
-            Out::Bytes(bytes) => redactor.write(&bytes)?,
-            Out::End { complete: true } => {
-                let (writer, done) = redactor.finish()?;
-                tracing::info!(?done, "redacted");
-                return Ok(Some(writer.finish()?));
-            }
-            Out::End { complete: false } => return Ok(None),
+/// Compresses what comes, and finishes the file if all of it came.
+fn compress(
+    mut writer: Writer,
+    redact: bool,
+    outlet: &spill::Outlet,
+) -> Result<Option<Spooled>, CollectError> {
+    let complete = if redact {
+        let mut redactor = Redactor::new(writer);
+        let complete = drain(outlet, |bytes| Ok(redactor.write(bytes)?))?;
+        if !complete {
+            return Ok(None);
         }
-    }
+        let (inner, done) = redactor.finish()?;
+        tracing::info!(?done, "redacted");
+        writer = inner;
+        complete
+    } else {
+        drain(outlet, |bytes| Ok(writer.write(bytes)?))?
+    };
+    Ok(if complete { Some(writer.finish()?) } else { None })
 }
 
-fn compress(mut writer: Writer, outlet: &spill::Outlet) -> Result<Option<Spooled>, CollectError> {
+/// Takes all that comes; says whether it was complete.
+fn drain(
+    outlet: &spill::Outlet,
+    mut take: impl FnMut(&[u8]) -> Result<(), CollectError>,
+) -> Result<bool, CollectError> {
     loop {
         match outlet.next()? {
-            Out::Bytes(bytes) => writer.write(&bytes)?,
-            Out::End { complete: true } => return Ok(Some(writer.finish()?)),
-            Out::End { complete: false } => return Ok(None),
+            Out::Bytes(bytes) => take(&bytes)?,
+            Out::End { complete } => return Ok(complete),
         }
     }
 }

@@ -27,6 +27,10 @@ impl Session {
     /// Begins what the operator asked for. `seed` is for the pauses between retries.
     pub fn start(start: Start, now: Instant, seed: u64) -> Begun {
         let deadline_in = Duration::from_millis(start.deadline_ms);
+        let (recording, dry_run) = match start.recording {
+            Recording::Check { recording } => (*recording, true),
+            recording => (recording, false),
+        };
         let deadline = now + deadline_in;
         let mut session = Self {
             request: start.request,
@@ -34,11 +38,11 @@ impl Session {
             process: start.process,
             container: start.container,
             wanted: Wanted {
-                recording: start.recording,
+                recording,
                 bounds: start.bounds,
                 guard_bytes: start.guard_bytes,
                 overridden: start.overridden,
-                dry_run: start.dry_run,
+                dry_run,
             },
             preflight: None,
             remark: None,
@@ -72,7 +76,7 @@ impl Session {
                 *sampling_interval_bytes > 0 && start.duration_ms > 0
             }
             Recording::HeapSnapshot { .. } => start.duration_ms == 0,
-            Recording::Unknown => false,
+            Recording::Check { .. } | Recording::Unknown => false,
         };
         if possible {
             effects.push(Effect::Prove);

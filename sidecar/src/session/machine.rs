@@ -646,14 +646,17 @@ impl Session {
 pub fn switch_margin(recording: &Recording) -> Duration {
     match recording {
         Recording::HeapSnapshot { .. } => SNAPSHOT_MARGIN,
-        Recording::Cpu { .. } | Recording::HeapSampling { .. } | Recording::Unknown => SWITCH_MARGIN,
+        Recording::Cpu { .. }
+        | Recording::HeapSampling { .. }
+        | Recording::Check { .. }
+        | Recording::Unknown => SWITCH_MARGIN,
     }
 }
 
 /// The extension by which `DevTools` knows what it opens.
 fn extension(recording: &Recording) -> &'static str {
     match recording {
-        Recording::Cpu { .. } | Recording::Unknown => "cpuprofile",
+        Recording::Cpu { .. } | Recording::Check { .. } | Recording::Unknown => "cpuprofile",
         Recording::HeapSampling { .. } => "heapprofile",
         Recording::HeapSnapshot { .. } => "heapsnapshot",
     }

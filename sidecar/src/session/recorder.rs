@@ -47,7 +47,7 @@ pub async fn begin(
                 }
                 Command::HeapProfilerEnable
             }
-            Recording::Unknown => {
+            Recording::Check { .. } | Recording::Unknown => {
                 return Err(CallError::Refused {
                     method: "nothing",
                     message: "unknown recording".to_owned(),

@@ -58,7 +58,6 @@ fn start() -> Start {
         bounds: ContainerBounds::default(),
         guard_bytes: None,
         overridden: vec![],
-        dry_run: false,
         grant: grant("u"),
     }
 }

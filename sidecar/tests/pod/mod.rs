@@ -155,7 +155,6 @@ impl Pod {
             bounds: ContainerBounds::default(),
             guard_bytes: None,
             overridden: vec![],
-            dry_run: false,
             grant: self.store.grant(request, PART, 1, 100),
         }
     }

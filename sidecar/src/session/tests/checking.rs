@@ -62,11 +62,9 @@ fn a_refused_snapshot_closes_the_inspector_and_takes_nothing() {
 
 #[test]
 fn a_dry_run_ends_after_the_checks() {
-    for (start, reason) in [
-        (Start { dry_run: true, ..start() }, None),
-        (Start { dry_run: true, ..snapshot() }, Some(FailureReason::PreflightRefused)),
-    ] {
-        let mut scene = opened_scene(start);
+    for (start, reason) in [(start(), None), (snapshot(), Some(FailureReason::PreflightRefused))] {
+        let recording = Recording::Check { recording: Box::new(start.recording.clone()) };
+        let mut scene = opened_scene(Start { recording, ..start });
         assert_eq!(deeds(&scene.on(measured(100))), ["Close"]);
         scene.on(Event::Closed(Closure::Closed));
         match scene.end().unwrap().phase {
