@@ -71,12 +71,12 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct CpuArgs {
-    /// How long to record, from 1s to 10m
+    /// How long to record, from 1s to 8h
     #[arg(short, long, default_value = "30s")]
     pub duration: Duration,
-    /// Time between samples, from 100us to 100ms
-    #[arg(long, value_name = "DURATION", default_value = "1ms")]
-    pub sampling_interval: Duration,
+    /// Time between samples, from 100us to 100ms [default: 1ms, and 10ms for more than 10m]
+    #[arg(long, value_name = "DURATION")]
+    pub sampling_interval: Option<Duration>,
     #[command(flatten)]
     pub record: RecordArgs,
 }
@@ -160,12 +160,12 @@ pub(crate) struct LocalArgs {
     /// What to record
     #[arg(short, long, value_enum, ignore_case = true, default_value = "CPU")]
     pub r#type: LocalType,
-    /// How long to record, from 1s to 10m, but for a snapshot; Ctrl-C ends it sooner, and keeps what was recorded
-    #[arg(short, long, default_value = "30s", value_parser = between("1s", "10m"))]
+    /// How long to record, from 1s to 10m, of the CPU to 8h; Ctrl-C ends it sooner, and keeps what was recorded
+    #[arg(short, long, default_value = "30s", value_parser = between("1s", "8h"))]
     pub duration: Duration,
-    /// Of a CPU profile: time between samples, from 100us to 100ms
-    #[arg(long, value_name = "DURATION", default_value = "1ms", value_parser = between("100us", "100ms"))]
-    pub sampling_interval: Duration,
+    /// Of a CPU profile: time between samples, from 100us to 100ms [default: 1ms, and 10ms for more than 10m]
+    #[arg(long, value_name = "DURATION", value_parser = between("100us", "100ms"))]
+    pub sampling_interval: Option<Duration>,
     /// Of a snapshot: replace the contents of strings
     #[arg(long)]
     pub redact: bool,

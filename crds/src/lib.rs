@@ -24,9 +24,9 @@ pub use label_selector::{LabelSelector, LabelSelectorRequirement, SelectorOperat
 pub use reason::Reason;
 pub use request::{
     AllocationsIncluded, Concurrency, CpuSettings, DuringRollout, Format, Guard, HeapSamplingSettings,
-    HeapSnapshotSettings, OnUnready, Output, PodChoice, PodPick, PreflightCheck, ProfileRequest,
-    ProfileRequestSpec, ProfileType, Redaction, Safety, Target, Threads, WorkloadKind, WorkloadRef,
-    default_deadline,
+    HeapSnapshotSettings, LONGEST_IN_ONE_PIECE, OnUnready, Output, PodChoice, PodPick, PreflightCheck,
+    ProfileRequest, ProfileRequestSpec, ProfileType, Redaction, Safety, Target, Threads, WorkloadKind,
+    WorkloadRef, default_deadline, default_sampling_interval,
 };
 pub use status::{
     Artifact, AttachStatus, Finding, FindingKind, InspectorOpener, Phase, PreflightCheckStatus,

@@ -52,6 +52,8 @@ reasons! {
     /// The deadline came while recording; what was recorded until then is kept.
     EndedAtDeadline => "Raise activeDeadline, or shorten duration.",
 
+    /// The process ended, or something closed its inspector; what had come over by then is kept.
+    CutShort => "Look at the container's last state with kubectl describe.",
     /// The container came too near its memory limit; what was recorded until then is kept.
     GuardedMemory => "Raise the container's memory limit, or safety.guard.memoryPercent.",
     /// The pod stopped being ready; what was recorded until then is kept.

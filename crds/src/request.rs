@@ -58,6 +58,8 @@ macro_rules! unchanged {
     validation = Rule::new("!oldSelf.stop || self.stop").message("stop can't be taken back; make a new ProfileRequest").field_path(".stop"),
     validation = Rule::new("!has(self.activeDeadline) || self.type == 'HeapSnapshot' || duration(self.activeDeadline) > duration(has(self.duration) ? self.duration : '30s')").message("activeDeadline must be longer than duration (30s unless given)").field_path(".activeDeadline"),
     validation = Rule::new("!has(self.duration) || self.type != 'HeapSnapshot'").message("a HeapSnapshot has no duration").field_path(".duration"),
+    validation = Rule::new("!has(self.duration) || self.type == 'CPU' || duration(self.duration) <= duration('10m')").message("only type CPU can be recorded for longer than 10m").field_path(".duration"),
+    validation = Rule::new("!has(self.duration) || duration(self.duration) <= duration('10m') || !has(self.cpu) || !has(self.cpu.samplingInterval) || duration(self.cpu.samplingInterval) >= duration('10ms')").message("longer than 10m takes a cpu.samplingInterval of at least 10ms").field_path(".cpu.samplingInterval"),
     validation = Rule::new("!has(self.cpu) || self.type == 'CPU'").message("cpu is for type CPU").field_path(".cpu"),
     validation = Rule::new("!has(self.heapSampling) || self.type == 'HeapSampling'").message("heapSampling is for type HeapSampling").field_path(".heapSampling"),
     validation = Rule::new("!has(self.heapSnapshot) || self.type == 'HeapSnapshot'").message("heapSnapshot is for type HeapSnapshot").field_path(".heapSnapshot")
@@ -67,9 +69,9 @@ pub struct ProfileRequestSpec {
     pub target: Target,
     /// What to record.
     pub r#type: ProfileType,
-    /// How long to record, from 1s to 10m; unset: 30s. Not for type HeapSnapshot.
+    /// How long to record, from 1s to 10m, and of type CPU to 8h; unset: 30s. Not for type HeapSnapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('10m')").message("duration must be from 1s to 10m"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('8h')").message("duration must be from 1s to 8h"))]
     pub duration: Option<Duration>,
     /// Settings of the CPU profiler, for type CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,6 +127,12 @@ impl ProfileRequestSpec {
             ProfileType::HeapSnapshot => Duration::default(),
             ProfileType::Cpu | ProfileType::HeapSampling => self.duration.unwrap_or(Duration::from_secs(30)),
         }
+    }
+
+    /// Time between samples of the CPU profiler.
+    pub fn cpu_sampling_interval(&self) -> Duration {
+        let given = self.cpu.as_ref().and_then(|cpu| cpu.sampling_interval);
+        given.unwrap_or_else(|| default_sampling_interval(self.window()))
     }
 
     /// How long the request may take.
@@ -307,24 +315,23 @@ pub enum Threads {
 }
 
 /// Settings of the CPU profiler.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CpuSettings {
-    /// Time between samples, from 100us (about a quarter more CPU time) to 100ms. 1ms costs a few percent.
-    #[serde(default = "default_sampling_interval")]
+    /// Time between samples, from 100us (about a quarter more CPU time) to 100ms; unset: 1ms, which costs a few
+    /// percent, and 10ms where duration is longer than 10m, which then is the least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('100us') && duration(self) <= duration('100ms')").message("samplingInterval must be from 100us to 100ms"))]
-    pub sampling_interval: Duration,
+    pub sampling_interval: Option<Duration>,
 }
 
-fn default_sampling_interval() -> Duration {
-    Duration::from_millis(1)
+/// Time between samples of a CPU recording that doesn't say.
+pub fn default_sampling_interval(window: Duration) -> Duration {
+    Duration::from_millis(if window > LONGEST_IN_ONE_PIECE { 10 } else { 1 })
 }
 
-impl Default for CpuSettings {
-    fn default() -> Self {
-        Self { sampling_interval: default_sampling_interval() }
-    }
-}
+/// A CPU recording that is longer comes over in chunks, and takes fewer samples.
+pub const LONGEST_IN_ONE_PIECE: Duration = Duration::from_secs(10 * 60);
 
 /// Settings of the sampling heap profiler.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

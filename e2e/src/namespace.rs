@@ -84,6 +84,17 @@ impl Story {
         told.trim() == "true"
     }
 
+    /// SIGKILL to each process of the pod whose command line has all of these words, through its app container.
+    pub fn kill(&self, pod: &str, words: &[&str]) {
+        let words = serde_json::Value::from(words.to_vec());
+        let script = format!(
+            "const fs=require('fs');for(const p of fs.readdirSync('/proc')){{if(!/^\\d+$/.test(p)||+p===process.pid)continue;\
+             try{{const c=fs.readFileSync(`/proc/${{p}}/cmdline`,'utf8').split('\\0');\
+             if({words}.every(w=>c.some(a=>a.endsWith(w))))process.kill(+p,'SIGKILL')}}catch{{}}}}"
+        );
+        self.kubectl(&["exec", pod, "-c", "app", "--", "node", "-e", &script]);
+    }
+
     /// Waits until an app's inspector is closed.
     pub fn inspector_closes(&self, pod: &str) {
         eventually(

@@ -27,6 +27,7 @@ pub struct App {
     replicas: u32,
     run_as: RunAs,
     labels: Vec<(String, String)>,
+    memory: &'static str,
     beside: Vec<Value>,
 }
 
@@ -41,6 +42,7 @@ impl App {
             replicas: 1,
             run_as: RunAs::Said,
             labels: Vec::new(),
+            memory: "256Mi",
             beside: Vec::new(),
         }
     }
@@ -91,6 +93,12 @@ impl App {
         self
     }
 
+    /// With this memory limit; 256Mi unless said.
+    pub fn memory(mut self, limit: &'static str) -> Self {
+        self.memory = limit;
+        self
+    }
+
     /// With another container beside it.
     pub fn beside(mut self, container: Value) -> Self {
         self.beside.push(container);
@@ -114,7 +122,7 @@ impl App {
             "imagePullPolicy": "Never",
             "args": self.arguments,
             "env": env,
-            "resources": { "requests": { "cpu": "20m", "memory": "64Mi" }, "limits": { "memory": "256Mi" } },
+            "resources": { "requests": { "cpu": "20m", "memory": "64Mi" }, "limits": { "memory": self.memory } },
         })];
         containers.extend(self.beside.clone());
         let security = match self.run_as {

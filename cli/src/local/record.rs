@@ -15,7 +15,7 @@ use crate::{
         stage::Line,
     },
 };
-use pitwall_crds::ProfileType;
+use pitwall_crds::{LONGEST_IN_ONE_PIECE, ProfileType, default_sampling_interval};
 use pitwall_inspector::{Event, Incoming};
 use pitwall_profile::{Report, analyse_artifact};
 use pitwall_protocol::{Check, ContainerBounds, Failure as Unproved, FailureReason, ProcessId, Recording};
@@ -29,13 +29,14 @@ use pitwall_sidecar::{
     },
     discover::procfs::ProcRoot,
     publish::{
+        chunks::Chunks,
         collect::{Collected, collect},
         spool::{Spool, Spooled},
     },
     session::{
         ATTACH_PATIENCE, BeginError, LATE_WATCH,
         preflight::{preflight, refusal},
-        recorder::{begin, measure},
+        recorder::{Running, begin, measure},
         switch_margin,
     },
 };
@@ -50,6 +51,8 @@ use std::{
 /// How long a process may take to become ready for the signal, and how often it is looked at.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
 const READY_PAUSE: Duration = Duration::from_millis(200);
+/// What the recording is called while it is taken over.
+const FILE: &str = "recording.gz";
 /// The largest recording that is taken, compressed.
 const LARGEST: u64 = 2 << 30;
 
@@ -66,7 +69,7 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
         .map_err(|error| failed(format!("making a folder in {}: {error}", args.dir.display())))?;
     let spool = Spool::open(folder.path(), LARGEST, &[])
         .map_err(|error| failed(format!("writing into {}: {error}", folder.path().display())))?;
-    let recording = wanted(args);
+    let recording = wanted(args)?;
     let window = if is_snapshot(&recording) { Duration::ZERO } else { args.duration.as_std() };
 
     let mut screen = Screen::on_stderr();
@@ -118,10 +121,16 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
     if !left.is_empty() {
         tell(&format!("warning{left}"));
     }
-    let Collected { spooled, took } = recorded.map_err(failed)?;
+    let Collected { spooled, took, remark, cut, .. } = recorded.map_err(failed)?;
+    if let Some(how) = cut {
+        tell(&format!("the process, or its inspector, ended ({how}); what had come over by then is kept"));
+    }
+    if let Some(remark) = remark {
+        tell(&remark);
+    }
     let profile = spool.path(&spooled.file);
     let path = keep(&spooled, &profile, args, process.pid).map_err(failed)?;
-    let report = if let Recording::Cpu { .. } = recording {
+    let report = if recording.is_cpu() {
         let file = File::open(&profile).map_err(|error| failed(format!("reading the profile: {error}")))?;
         let unread =
             |error| failed(format!("{} is recorded, and can't be analysed: {error}", path.display()));
@@ -134,17 +143,29 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
 }
 
 /// What is to be recorded.
-fn wanted(args: &LocalArgs) -> Recording {
-    match args.r#type {
+fn wanted(args: &LocalArgs) -> Result<Recording, Failure> {
+    let is_long = args.duration > LONGEST_IN_ONE_PIECE;
+    Ok(match args.r#type {
         LocalType::Cpu => {
-            let interval = args.sampling_interval.as_std().as_micros();
-            Recording::Cpu { sampling_interval_us: u32::try_from(interval).unwrap_or(u32::MAX) }
+            let default = default_sampling_interval(args.duration);
+            let interval = args.sampling_interval.unwrap_or(default);
+            if is_long && interval < default {
+                return Err(Failure::usage(format!(
+                    "longer than {LONGEST_IN_ONE_PIECE} takes a --sampling-interval of at least {default}"
+                )));
+            }
+            Recording::cpu(interval.as_std(), is_long)
+        }
+        LocalType::HeapSampling if is_long => {
+            return Err(Failure::usage(format!(
+                "only the CPU can be recorded for longer than {LONGEST_IN_ONE_PIECE}"
+            )));
         }
         LocalType::HeapSampling => {
             Recording::HeapSampling { sampling_interval_bytes: 32 << 10, collected: false }
         }
         LocalType::HeapSnapshot => Recording::HeapSnapshot { redact: args.redact },
-    }
+    })
 }
 
 fn checked(check: OverriddenCheck) -> Check {
@@ -205,12 +226,17 @@ impl Recorder<'_> {
         screen: &mut Screen,
         interrupts: &mut Interrupts,
     ) -> Result<Collected, String> {
-        tokio::select! {
-            begun = self.begin(link, args, spool) => begun?,
+        let mut chunks = tokio::select! {
+            begun = self.begin(link, args, spool) => begun?.chunks,
             () = interrupts.next() => return Err("left before the recording began".to_owned()),
-        }
-        if !is_snapshot(self.recording) {
-            wait(link, args, screen, interrupts).await?;
+        };
+        if !is_snapshot(self.recording)
+            && let Err(how) = wait(link, chunks.as_mut(), args, screen, interrupts).await
+        {
+            return match chunks {
+                Some(chunks) => chunks.collect(Err(how)).await.map_err(|error| error.to_string()),
+                None => Err(format!("the process, or its inspector, ended while it was recorded ({how})")),
+            };
         }
         let stage =
             if is_snapshot(self.recording) { "taking the snapshot" } else { "taking the profile over" };
@@ -220,14 +246,17 @@ impl Recorder<'_> {
             screen.show(&Line { stage, bar, text: format!("{percent}% of the heap") });
         };
         tokio::select! {
-            collected = collect(link, spool, "recording.gz", self.recording, progress) => {
-                collected.map_err(|error| error.to_string())
-            }
+            collected = async {
+                match chunks {
+                    Some(chunks) => chunks.collect(Ok(link)).await,
+                    None => collect(link, spool, FILE, self.recording, progress).await,
+                }
+            } => collected.map_err(|error| error.to_string()),
             () = interrupts.next() => Err("left before all of it was here".to_owned()),
         }
     }
 
-    async fn begin(&self, link: &mut Link, args: &LocalArgs, spool: &Spool) -> Result<(), String> {
+    async fn begin(&self, link: &mut Link, args: &LocalArgs, spool: &Spool) -> Result<Running, String> {
         let said = |error| match error {
             BeginError::Lost(how) => format!("the process, or its inspector, ended ({how})"),
             BeginError::Exiting => "the process was about to exit".to_owned(),
@@ -241,14 +270,14 @@ impl Recorder<'_> {
                 return Err(why.replace("put into safety.override:", "give --override"));
             }
         }
-        begin(link, self.recording, self.node_version).await.map_err(said)?;
-        Ok(())
+        begin(link, self.recording, self.node_version, spool, FILE).await.map_err(said)
     }
 }
 
-/// Lets the window pass.
+/// Lets the window pass. An error says how the connection ended.
 async fn wait(
     link: &mut Link,
+    mut chunks: Option<&mut Chunks>,
     args: &LocalArgs,
     screen: &mut Screen,
     interrupts: &mut Interrupts,
@@ -266,14 +295,23 @@ async fn wait(
         tokio::select! {
             () = tokio::time::sleep(screen.interval().min(window.saturating_sub(done))) => {}
             () = interrupts.next() => return Ok(()),
-            incoming = link.connection.next() => match incoming {
-                Ok(Incoming::Event(Event::WaitingForDisconnect)) => link.exiting = true,
-                Ok(Incoming::Closed(closed)) => return Err(format!("the process, or its inspector, ended while it was recorded ({})", ending(closed))),
-                Ok(_) => {}
-                Err(error) => return Err(error.to_string()),
-            },
+            heard = listen(link, chunks.as_deref_mut()) => heard?,
         }
     }
+}
+
+/// Waits for the app's exit and the connection's end.
+async fn listen(link: &mut Link, chunks: Option<&mut Chunks>) -> Result<(), String> {
+    if let Some(chunks) = chunks {
+        return chunks.record(link).await.map_err(|error| error.ending());
+    }
+    match link.connection.next().await {
+        Ok(Incoming::Event(Event::WaitingForDisconnect)) => link.exiting = true,
+        Ok(Incoming::Closed(closed)) => return Err(ending(closed)),
+        Ok(_) => {}
+        Err(error) => return Err(error.to_string()),
+    }
+    Ok(())
 }
 
 /// For JSON.

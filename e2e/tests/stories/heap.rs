@@ -30,7 +30,8 @@ fn allocated_by(node: &Value, function: &str) -> u64 {
 
 fn heap_of(version: u32) {
     let story = Story::new(&format!("heap-{version}"));
-    let pod = heap_app().node(version).deploy(&story).remove(0);
+    // A second snapshot finds the memory of the first one, which Node keeps.
+    let pod = heap_app().node(version).memory("512Mi").deploy(&story).remove(0);
 
     let settings = json!({ "samplingInterval": "4Ki" });
     let fields = json!({ "type": "HeapSampling", "heapSampling": settings });

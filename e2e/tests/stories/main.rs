@@ -10,6 +10,7 @@ mod downloads;
 mod heap;
 mod identities;
 mod impostors;
+mod long;
 mod main_job;
 mod not_node;
 mod refusals;

@@ -15,7 +15,15 @@ fn contradictions_are_refused_with_the_fields_path() {
     let workload = json!({ "workload": { "kind": "Deployment", "name": "x" } });
     for (spec, told) in [
         (json!({ "type": "CPU", "target": {} }), "exactly one of workload, podName and selector"),
-        (json!({ "type": "CPU", "target": workload, "duration": "11m" }), "duration must be from 1s to 10m"),
+        (json!({ "type": "CPU", "target": workload, "duration": "9h" }), "duration must be from 1s to 8h"),
+        (
+            json!({ "type": "HeapSampling", "target": workload, "duration": "11m" }),
+            "only type CPU can be recorded for longer than 10m",
+        ),
+        (
+            json!({ "type": "CPU", "target": workload, "duration": "11m", "cpu": { "samplingInterval": "1ms" } }),
+            "longer than 10m takes a cpu.samplingInterval of at least 10ms",
+        ),
         (json!({ "type": "CPU", "target": workload, "duration": "soon" }), "spec.duration"),
         (
             json!({ "type": "CPU", "target": workload, "activeDeadline": "20s" }),
@@ -24,8 +32,9 @@ fn contradictions_are_refused_with_the_fields_path() {
         (json!({ "type": "Heap", "target": workload }), "Unsupported value: \"Heap\""),
         (
             json!({ "type": "CPU", "target": workload, "heapSnapshot": {} }),
-            "unknown field \"spec.heapSnapshot\"",
+            "heapSnapshot is for type HeapSnapshot",
         ),
+        (json!({ "type": "CPU", "target": workload, "cpus": 1 }), "unknown field \"spec.cpus\""),
         (json!({ "target": workload }), "spec.type: Required value"),
     ] {
         let (taken, answer) = story.try_apply(&object(&spec));

@@ -11,11 +11,8 @@ fn a_killed_worker_leaves_no_open_inspector() {
     let request = Request::cpu(&story, "r", "busy", json!({ "duration": "60s" }));
     request.reach("Recording", Duration::from_secs(30));
     assert!(story.listens(&pod, "app", 9229));
-    // The same uid, so the app's container may signal it: exactly one process is named so.
-    let script = "const fs=require('fs');for(const p of fs.readdirSync('/proc')){if(!/^\\d+$/.test(p))continue;\
-                  try{const c=fs.readFileSync(`/proc/${p}/cmdline`,'utf8').split('\\0');\
-                  if(c[0].endsWith('pitwall-sidecar')&&c.includes('work'))process.kill(+p,'SIGKILL')}catch{}}";
-    story.kubectl(&["exec", &pod, "-c", "app", "--", "node", "-e", script]);
+    // The same uid, so the app's container may signal it.
+    story.kill(&pod, &["pitwall-sidecar", "work"]);
     let object = request.finish(Duration::from_secs(60));
     assert_eq!(reason_of(&object), "SidecarRestarted", "{}", object["status"]);
     assert!(target_of(&object)["message"].as_str().is_some_and(|message| !message.is_empty()));

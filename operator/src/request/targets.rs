@@ -175,7 +175,14 @@ fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {
             target.progress = None;
             target.recorded = Some(Duration::from_millis(*recorded_ms));
             let (reason, message) = match ended_early {
-                None => return,
+                None => {
+                    target.message = remark.clone().map(bounded);
+                    return;
+                }
+                Some(EarlyEnd::Cut) => (
+                    Reason::CutShort,
+                    remark.as_deref().unwrap_or("the process ended; what had come over by then is kept"),
+                ),
                 Some(EarlyEnd::Stopped) => (Reason::Stopped, "the recording was stopped and kept"),
                 Some(EarlyEnd::ProcessExiting) => (
                     Reason::ProcessExiting,

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::core::Selector;
 use pitwall_crds::{
-    AllocationsIncluded, Concurrency, DuringRollout, Format, Guard, Output, PodChoice, PodPick,
-    PreflightCheck, ProfileRequest, ProfileRequestSpec, ProfileRequestStatus, ProfileType, Redaction, Safety,
-    Target, Threads, WorkloadRef, names::FINALIZER,
+    AllocationsIncluded, Concurrency, DuringRollout, Format, Guard, LONGEST_IN_ONE_PIECE, Output, PodChoice,
+    PodPick, PreflightCheck, ProfileRequest, ProfileRequestSpec, ProfileRequestStatus, ProfileType,
+    Redaction, Safety, Target, Threads, WorkloadRef, names::FINALIZER,
 };
 use pitwall_protocol::{Check, Recording, RequestUid};
 use std::time::Duration;
@@ -107,7 +107,7 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         target,
         r#type,
         duration: _,
-        cpu,
+        cpu: _,
         heap_sampling,
         heap_snapshot,
         safety: Safety { overridden, guard, during_rollout },
@@ -133,9 +133,8 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
     }
     let recording = match r#type {
         ProfileType::Cpu => {
-            let interval = cpu.unwrap_or_default().sampling_interval.as_std().as_micros();
-            let too_long = |_| invalid("cpu.samplingInterval", "it is too long");
-            Recording::Cpu { sampling_interval_us: u32::try_from(interval).map_err(too_long)? }
+            let in_chunks = request.spec.window() > LONGEST_IN_ONE_PIECE;
+            Recording::cpu(request.spec.cpu_sampling_interval().as_std(), in_chunks)
         }
         ProfileType::HeapSampling => {
             let settings = heap_sampling.unwrap_or_default();

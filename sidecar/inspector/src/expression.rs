@@ -86,6 +86,28 @@ impl Heap {
     }
 }
 
+/// Begins the first chunk of a recording, or one after a chunk that the app has ended. Evaluates to `true`.
+///
+/// Titles are letters and digits of ASCII. V8's own console takes it: an app may have replaced the global one,
+/// and globals of its own hide `profile` of the command-line API.
+pub fn begin_chunk(title: &str) -> String {
+    within_console(&format!("c.profile('{title}')"))
+}
+
+/// Begins a chunk and then ends the one before, so that V8's sampler goes on. Evaluates to `true`.
+pub fn next_chunk(title: &str, before: &str) -> String {
+    within_console(&format!("c.profile('{title}');c.profileEnd('{before}')"))
+}
+
+/// Ends the last chunk. Evaluates to `true`.
+pub fn end_chunk(title: &str) -> String {
+    within_console(&format!("c.profileEnd('{title}')"))
+}
+
+fn within_console(body: &str) -> String {
+    within_prelude(&format!("const c=builtin('inspector').console;{body};return true"))
+}
+
 /// Arms the dead-man's switch: the inspector closes itself `after` so long unless this is evaluated again
 /// (which replaces the switch) or one of the others below. The timer keeps no app alive.
 ///

@@ -80,6 +80,9 @@ pub enum EarlyEnd {
     MemoryGuard,
     /// The pod stopped being ready.
     NotReady,
+    /// The process ended, or something else closed its inspector: what had come over by then is kept.
+    /// [`crate::SessionReport::remark`] has the words.
+    Cut,
     /// A reason that a newer sidecar gave.
     #[serde(other)]
     Unknown,

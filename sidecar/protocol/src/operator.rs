@@ -2,6 +2,7 @@
 
 use crate::{Check, EarlyEnd, ProcessId, RequestUid, UploadGrant};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What the operator says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +127,14 @@ pub enum Recording {
         /// Microseconds between samples.
         sampling_interval_us: u32,
     },
+    /// The same over hours: in chunks that overlap, joined into one profile.
+    #[serde(rename_all = "camelCase")]
+    CpuInChunks {
+        /// Microseconds between samples.
+        sampling_interval_us: u32,
+        /// Milliseconds of a chunk.
+        chunk_ms: u32,
+    },
     /// V8's sampling heap profiler on the main thread.
     #[serde(rename_all = "camelCase")]
     HeapSampling {
@@ -149,6 +158,23 @@ pub enum Recording {
     /// Something that a newer operator asks for; refused as `Unsupported`.
     #[serde(other)]
     Unknown,
+}
+
+impl Recording {
+    /// A CPU recording. In one piece the app holds all of its samples until its end.
+    pub fn cpu(sampling_interval: Duration, in_chunks: bool) -> Self {
+        let sampling_interval_us = u32::try_from(sampling_interval.as_micros()).unwrap_or(u32::MAX);
+        if in_chunks {
+            Self::CpuInChunks { sampling_interval_us, chunk_ms: 60_000 }
+        } else {
+            Self::Cpu { sampling_interval_us }
+        }
+    }
+
+    /// Whether it is of the CPU.
+    pub fn is_cpu(&self) -> bool {
+        matches!(self, Self::Cpu { .. } | Self::CpuInChunks { .. })
+    }
 }
 
 /// Ends the sessions of a request in this pod.

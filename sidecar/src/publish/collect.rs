@@ -9,11 +9,12 @@ use crate::attach::link::{Link, ending};
 use crate::clock;
 use crate::redact::{RedactError, Redactor};
 use pitwall_inspector::{Command, Connection, Error, Event, EventStream, Incoming, Unescape, UnescapeError};
+use pitwall_profile::cpu::JoinError;
 use pitwall_protocol::Recording;
 use std::time::Duration;
 
 /// How long the app may send nothing while it owes a profile: V8 serialises it in one go.
-const SILENCE: Duration = Duration::from_mins(1);
+pub(super) const SILENCE: Duration = Duration::from_mins(1);
 /// The same of a snapshot, whose first bytes come late.
 const SNAPSHOT_SILENCE: Duration = Duration::from_mins(5);
 
@@ -24,6 +25,12 @@ pub struct Collected {
     pub spooled: Spooled,
     /// From the command to the last byte of its answer.
     pub took: Duration,
+    /// What isn't as it was asked for.
+    pub remark: Option<String>,
+    /// How long the recording is, where that isn't the time until it was ended.
+    pub recorded: Option<Duration>,
+    /// Why it isn't complete: how the connection was lost. There is what had come by then.
+    pub cut: Option<String>,
 }
 
 /// Why there is no recording.
@@ -52,15 +59,31 @@ pub enum CollectError {
     /// The snapshot couldn't be redacted; nothing of it left the pod.
     #[error(transparent)]
     Redact(#[from] RedactError),
+    /// Chunks of a recording couldn't be joined.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The spool refused.
     #[error(transparent)]
     Spool(#[from] SpoolError),
 }
 
+impl CollectError {
+    /// How the conversation ended, in words.
+    pub fn ending(&self) -> String {
+        match self {
+            Self::Lost(how) => how.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// The command that ends a recording and asks for it.
 fn command(recording: &Recording) -> Command<'static> {
     match recording {
-        Recording::Cpu { .. } | Recording::Check { .. } | Recording::Unknown => Command::ProfilerStop,
+        Recording::Cpu { .. }
+        | Recording::CpuInChunks { .. }
+        | Recording::Check { .. }
+        | Recording::Unknown => Command::ProfilerStop,
         Recording::HeapSampling { .. } => Command::HeapProfilerStopSampling,
         Recording::HeapSnapshot { .. } => Command::TakeHeapSnapshot,
     }
@@ -89,7 +112,7 @@ pub async fn collect(
     let spooled = spooled?;
     relayed?;
     let spooled = spooled.expect("a relay that succeeded completes the file");
-    Ok(Collected { spooled, took })
+    Ok(Collected { spooled, took, remark: None, recorded: None, cut: None })
 }
 
 /// Compresses what comes, and finishes the file if all of it came.
@@ -166,7 +189,10 @@ async fn relay(
     }
 }
 
-async fn heard(connection: &mut Connection, silence: Duration) -> Result<Incoming<&[u8]>, CollectError> {
+pub(super) async fn heard(
+    connection: &mut Connection,
+    silence: Duration,
+) -> Result<Incoming<&[u8]>, CollectError> {
     let incoming = tokio::time::timeout(silence, connection.next()).await;
     Ok(incoming.map_err(|_| CollectError::Silent(silence))??)
 }

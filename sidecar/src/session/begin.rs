@@ -71,7 +71,9 @@ impl Session {
         };
         let mut effects = vec![];
         let possible = match &session.wanted.recording {
-            Recording::Cpu { sampling_interval_us } => *sampling_interval_us > 0 && start.duration_ms > 0,
+            Recording::Cpu { sampling_interval_us } | Recording::CpuInChunks { sampling_interval_us, .. } => {
+                *sampling_interval_us > 0 && start.duration_ms > 0
+            }
             Recording::HeapSampling { sampling_interval_bytes, .. } => {
                 *sampling_interval_bytes > 0 && start.duration_ms > 0
             }

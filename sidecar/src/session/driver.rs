@@ -14,11 +14,13 @@ use crate::clock;
 use crate::discover::parse::Listener;
 use crate::discover::procfs::ProcRoot;
 use crate::journal::{Journal, Record};
-use crate::publish::collect::{CollectError, collect};
+use crate::publish::chunks::Chunks;
+use crate::publish::collect::{CollectError, Collected, collect};
 use crate::publish::put::put;
 use crate::publish::spool::Spool;
 use crate::trust::StoreTrust;
 use pitwall_inspector::Incoming;
+use pitwall_profile::cpu::JoinError;
 use pitwall_protocol::{
     ContainerRef, Failure, FailureReason, ProcessId, Recording, RequestUid, SessionReport, SidecarMessage,
 };
@@ -112,6 +114,7 @@ pub async fn drive(
         told,
         outcomes,
         link: Arc::new(Mutex::new(None)),
+        chunks: Arc::new(Mutex::new(None)),
         inspector: Running::default(),
         artifact: Running::default(),
         free: false,
@@ -126,6 +129,8 @@ struct Driver {
     told: mpsc::Sender<(Key, Told)>,
     outcomes: mpsc::Sender<Outcome>,
     link: Arc<Mutex<Option<Link>>>,
+    /// Taken after `link` where both are.
+    chunks: Arc<Mutex<Option<Chunks>>>,
     inspector: Running,
     artifact: Running,
     free: bool,
@@ -195,38 +200,23 @@ impl Driver {
                         Event::Measured(measure(&link, &ground, process).await)
                     });
                 }
-                Effect::Begin { recording, node_version } => {
-                    let link = self.link.clone();
-                    self.begin(Lane::Inspector, async move {
-                        let begin =
-                            async |link: &mut Link| recorder::begin(link, &recording, &node_version).await;
-                        Event::Began(with(&link, begin).await)
-                    });
-                }
+                Effect::Begin { recording, node_version, file } => self.record(recording, node_version, file),
                 Effect::Watch { guard } => self.watch(guard),
-                Effect::Collect { recording, file } => {
-                    let (link, ground) = (self.link.clone(), self.ground.clone());
-                    let (tell, mut last) = (self.teller(), None);
-                    let progress = move |percent| {
-                        if last.replace(percent) != Some(percent) {
-                            tell(Event::Progress(percent));
-                        }
-                    };
-                    self.begin(Lane::Inspector, async move {
-                        take_over(&link, &ground.spool, &file, &recording, progress).await
-                    });
-                }
+                Effect::Collect { recording, file } => self.collect(recording, file),
                 Effect::Close { listener } => {
                     let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
+                    let chunks = self.chunks.clone();
                     self.begin(Lane::Inspector, async move {
+                        drop(chunks.lock().await.take());
                         let link = link.lock().await.take();
                         Event::Closed(close(&ground.eyes, &ground.proc, process, link, &listener).await)
                     });
                 }
                 Effect::Leave => {
                     let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
+                    let chunks = self.chunks.clone();
                     self.begin(Lane::Inspector, async move {
-                        drop(link.lock().await.take());
+                        drop((chunks.lock().await.take(), link.lock().await.take()));
                         Event::Closed(leave(&ground.proc, process).await)
                     });
                 }
@@ -290,12 +280,48 @@ impl Driver {
         running.task = Some(task.abort_handle());
     }
 
-    fn watch(&mut self, guard: Option<u64>) {
-        let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
+    fn record(&mut self, recording: Recording, node_version: String, file: String) {
+        let (link, chunks, ground) = (self.link.clone(), self.chunks.clone(), self.ground.clone());
         self.begin(Lane::Inspector, async move {
-            tokio::select! {
-                event = watch(&link) => event,
+            let begin = async |link: &mut Link| {
+                let running = recorder::begin(link, &recording, &node_version, &ground.spool, &file).await?;
+                *chunks.lock().await = running.chunks;
+                Ok(running.took)
+            };
+            Event::Began(with(&link, begin).await)
+        });
+    }
+
+    fn collect(&mut self, recording: Recording, file: String) {
+        let (link, chunks, ground) = (self.link.clone(), self.chunks.clone(), self.ground.clone());
+        let (tell, mut last) = (self.teller(), None);
+        let progress = move |percent| {
+            if last.replace(percent) != Some(percent) {
+                tell(Event::Progress(percent));
+            }
+        };
+        self.begin(Lane::Inspector, async move {
+            let chunks = chunks.lock().await.take();
+            match chunks {
+                Some(chunks) => take_over_chunks(&link, chunks).await,
+                None => take_over(&link, &ground.spool, &file, &recording, progress).await,
+            }
+        });
+    }
+
+    fn watch(&mut self, guard: Option<u64>) {
+        let (link, chunks, ground, process) =
+            (self.link.clone(), self.chunks.clone(), self.ground.clone(), self.key.1);
+        self.begin(Lane::Inspector, async move {
+            let event = tokio::select! {
+                event = watch(&link, &chunks) => event,
                 numbers = too_much_memory(&ground.proc, process, guard) => Event::Guarded(numbers),
+            };
+            let Event::Lost(how) = event else { return event };
+            let chunks = chunks.lock().await.take();
+            match chunks {
+                Some(chunks) => collected(chunks.collect(Err(how)).await),
+                None => Event::Lost(how),
             }
         });
     }
@@ -390,8 +416,14 @@ async fn too_much_memory(proc: &ProcRoot, process: ProcessId, limit: Option<u64>
     }
 }
 
-async fn watch(slot: &Mutex<Option<Link>>) -> Event {
+async fn watch(slot: &Mutex<Option<Link>>, chunks: &Mutex<Option<Chunks>>) -> Event {
     let mut slot = slot.lock().await;
+    let mut chunks = chunks.lock().await;
+    if let (Some(running), Some(link)) = (chunks.as_mut(), slot.as_mut()) {
+        let Err(error) = running.record(link).await else { return Event::Exiting };
+        *slot = None;
+        return Event::Lost(error.ending());
+    }
     let how = loop {
         let Some(link) = slot.as_mut() else { break "dropped".to_owned() };
         if link.exiting {
@@ -417,19 +449,37 @@ async fn take_over(
 ) -> Event {
     let mut slot = slot.lock().await;
     let Some(link) = slot.as_mut() else { return Event::Lost("dropped".to_owned()) };
-    let error = match collect(link, spool, file, recording, progress).await {
-        Ok(collected) => return Event::Collected(collected.spooled, collected.took),
+    let event = collected(collect(link, spool, file, recording, progress).await);
+    if matches!(event, Event::Lost(_)) {
+        *slot = None;
+    }
+    event
+}
+
+/// The last chunk, and all of them joined.
+async fn take_over_chunks(slot: &Mutex<Option<Link>>, chunks: Chunks) -> Event {
+    let mut slot = slot.lock().await;
+    let event = collected(chunks.collect(slot.as_mut().ok_or_else(|| "dropped".to_owned())).await);
+    if matches!(&event, Event::Collected(collected) if collected.cut.is_some()) {
+        *slot = None;
+    }
+    event
+}
+
+fn collected(result: Result<Collected, CollectError>) -> Event {
+    let error = match result {
+        Ok(collected) => return Event::Collected(Box::new(collected)),
         Err(error) => error,
     };
     let text = format!("took over what was recorded: {error}");
     match error {
-        CollectError::Lost(how) => {
-            *slot = None;
-            Event::Lost(how)
+        CollectError::Lost(how) => Event::Lost(how),
+        CollectError::Inspector(_) | CollectError::Chunk(_) => Event::Lost(error.to_string()),
+        CollectError::Join(JoinError::Empty | JoinError::Chunk(_) | JoinError::TooManySamples { .. }) => {
+            Event::NotCollected(failure(FailureReason::ProfilerFailed, text))
         }
-        CollectError::Inspector(_) | CollectError::Chunk(_) => {
-            *slot = None;
-            Event::Lost(error.to_string())
+        CollectError::Join(JoinError::Scratch { .. } | JoinError::Write(_)) => {
+            Event::NotCollected(failure(FailureReason::SpoolFailed, text))
         }
         CollectError::Refused { .. } => Event::NotCollected(failure(FailureReason::ProfilerFailed, text)),
         CollectError::Silent(_) => Event::NotCollected(failure(FailureReason::InspectorFailed, text)),

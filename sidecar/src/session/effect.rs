@@ -5,7 +5,7 @@ use crate::attach::close::Closure;
 use crate::attach::ladder::Proved;
 use crate::discover::parse::Listener;
 use crate::journal::Record;
-use crate::publish::spool::Spooled;
+use crate::publish::collect::Collected;
 use crate::publish::upload::{Put, PutError};
 use pitwall_protocol::{EarlyEnd, Failure, Part, Recording, SessionReport, UploadGrant};
 use std::time::Duration;
@@ -42,8 +42,9 @@ pub enum Event {
     Lost(String),
     /// While [`Effect::Collect`] runs: how much of the heap was walked, in percent.
     Progress(u8),
-    /// To [`Effect::Collect`]: the recording is on the spool; what the command that ends it took.
-    Collected(Spooled, Duration),
+    /// To [`Effect::Collect`]: the recording is on the spool. Of a recording in chunks also to [`Effect::Watch`]: the
+    /// connection ended, and what had come by then is on the spool.
+    Collected(Box<Collected>),
     /// To [`Effect::Collect`]: there is no profile.
     NotCollected(Failure),
     /// To [`Effect::Close`] and [`Effect::CloseLate`].
@@ -104,6 +105,8 @@ pub enum Effect {
         recording: Recording,
         /// `process.version`.
         node_version: String,
+        /// The name that its file on the spool will have.
+        file: String,
     },
     /// Inspector's lane: listen for the app's exit and the connection's end, and watch the container's memory.
     Watch {

@@ -6,6 +6,7 @@ use crate::attach::close::Closure;
 use crate::attach::ladder::{Proved, failure};
 use crate::discover::parse::Listener;
 use crate::journal::{Mark, Record, session_name};
+use crate::publish::collect::Collected;
 use crate::publish::upload::{Step, Upload};
 use pitwall_protocol::{
     Attach, Check, ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, OpenedBy, Preflight,
@@ -26,6 +27,8 @@ const SWITCH_MARGIN: Duration = Duration::from_secs(90);
 const SNAPSHOT_MARGIN: Duration = Duration::from_mins(20);
 /// Progress is reported at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
+/// And at least this often.
+const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 
 /// One session.
 #[derive(Debug)]
@@ -188,7 +191,7 @@ impl Session {
     }
 
     pub(super) fn next_progress(&self) -> Option<Instant> {
-        Some(self.shown.at? + (self.window / 10).max(PROGRESS_PAUSE))
+        Some(self.shown.at? + (self.window / 10).clamp(PROGRESS_PAUSE, LONGEST_SILENCE))
     }
 
     /// Takes in what happened, and says what is to be done, in this order.
@@ -258,17 +261,7 @@ impl Session {
                 self.lost = Some(how);
                 self.close(now, effects);
             }
-            Event::Collected(spooled, took) => {
-                self.stall.stop_us = micros(took);
-                let mut upload = Upload::new(spooled);
-                if let Some((grant, came)) = self.first_grant.take() {
-                    // Nothing is on its way yet that could have to be dropped.
-                    let _ = upload.grant(grant, came);
-                }
-                self.upload = Some(upload);
-                self.close(now, effects);
-                effects.push(self.journal(now));
-            }
+            Event::Collected(collected) => self.collected(*collected, now, effects),
             Event::Unusable(failure) | Event::NotCollected(failure) => {
                 self.conclude(SessionPhase::Failed(failure));
                 self.close(now, effects);
@@ -300,6 +293,25 @@ impl Session {
             Event::Acknowledged => self.acknowledged |= self.shown.ended,
             Event::Tick => {}
         }
+    }
+
+    fn collected(&mut self, collected: Collected, now: Instant, effects: &mut Vec<Effect>) {
+        let Collected { spooled, took, remark, recorded, cut } = collected;
+        self.stall.stop_us = micros(took);
+        self.recorded = recorded.unwrap_or(self.recorded);
+        self.remark = self.remark.take().or(remark);
+        if cut.is_some() {
+            self.ended_early.get_or_insert(EarlyEnd::Cut);
+        }
+        self.lost = cut;
+        let mut upload = Upload::new(spooled);
+        if let Some((grant, came)) = self.first_grant.take() {
+            // Nothing is on its way yet that could have to be dropped.
+            let _ = upload.grant(grant, came);
+        }
+        self.upload = Some(upload);
+        self.close(now, effects);
+        effects.push(self.journal(now));
     }
 
     fn proved(&mut self, result: Result<Proved, Failure>, now: Instant, effects: &mut Vec<Effect>) {
@@ -383,7 +395,11 @@ impl Session {
             return;
         }
         self.inspector = Inspector::Beginning;
-        effects.push(Effect::Begin { recording: self.wanted.recording.clone(), node_version });
+        effects.push(Effect::Begin {
+            recording: self.wanted.recording.clone(),
+            node_version,
+            file: self.file(),
+        });
     }
 
     fn is_snapshot(&self) -> bool {
@@ -485,24 +501,7 @@ impl Session {
                 && (self.opened_by == OpenedBy::Pitwall || closure == Closure::ProcessGone);
         }
         if let Some(how) = self.lost.take() {
-            let pid = self.process.pid;
-            if closure == Closure::ProcessGone {
-                self.fail(
-                    FailureReason::ProcessExited,
-                    format!(
-                        "pid {pid} ended while it was recorded, without a chance to take its profile ({how}): it was \
-                         killed, crashed or ran out of memory. Look at the container's last state"
-                    ),
-                );
-            } else {
-                self.fail(
-                    FailureReason::InspectorFailed,
-                    format!(
-                        "the inspector's connection to pid {pid} ended in the middle ({how}) though the process runs \
-                         on: something else closed its inspector. Make a new request"
-                    ),
-                );
-            }
+            self.connection_lost(&how, closure == Closure::ProcessGone);
         }
         match closure {
             Closure::StillOpen(why) => {
@@ -518,6 +517,36 @@ impl Session {
             }
         }
         effects.push(self.journal(now));
+    }
+
+    /// Says what became of a recording whose connection ended before it was complete.
+    fn connection_lost(&mut self, how: &str, process_gone: bool) {
+        let pid = self.process.pid;
+        if self.upload.is_some() || matches!(self.outcome, Some(SessionPhase::Published { .. })) {
+            let cause = if process_gone {
+                format!("pid {pid} ended ({how}): it was killed, crashed or ran out of memory")
+            } else {
+                format!("something else closed the inspector of pid {pid} ({how})")
+            };
+            let seconds = self.recorded.as_secs();
+            self.remark = Some(format!("{cause}; the {seconds} s that had come over by then are kept"));
+        } else if process_gone {
+            self.fail(
+                FailureReason::ProcessExited,
+                format!(
+                    "pid {pid} ended while it was recorded, without a chance to take its profile ({how}): it was \
+                     killed, crashed or ran out of memory. Look at the container's last state"
+                ),
+            );
+        } else {
+            self.fail(
+                FailureReason::InspectorFailed,
+                format!(
+                    "the inspector's connection to pid {pid} ended in the middle ({how}) though the process runs on: \
+                     something else closed its inspector. Make a new request"
+                ),
+            );
+        }
     }
 
     fn look_at_the_clock(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -647,6 +676,7 @@ pub fn switch_margin(recording: &Recording) -> Duration {
     match recording {
         Recording::HeapSnapshot { .. } => SNAPSHOT_MARGIN,
         Recording::Cpu { .. }
+        | Recording::CpuInChunks { .. }
         | Recording::HeapSampling { .. }
         | Recording::Check { .. }
         | Recording::Unknown => SWITCH_MARGIN,
@@ -656,7 +686,10 @@ pub fn switch_margin(recording: &Recording) -> Duration {
 /// The extension by which `DevTools` knows what it opens.
 fn extension(recording: &Recording) -> &'static str {
     match recording {
-        Recording::Cpu { .. } | Recording::Check { .. } | Recording::Unknown => "cpuprofile",
+        Recording::Cpu { .. }
+        | Recording::CpuInChunks { .. }
+        | Recording::Check { .. }
+        | Recording::Unknown => "cpuprofile",
         Recording::HeapSampling { .. } => "heapprofile",
         Recording::HeapSnapshot { .. } => "heapsnapshot",
     }

@@ -53,7 +53,10 @@ pub fn preflight(recording: &Recording, measured: &Measured, bounds: &ContainerB
     };
     let mut result = Preflight { used_bytes: used, heap_bytes: heap, ..Preflight::default() };
     match recording {
-        Recording::Cpu { .. } | Recording::Check { .. } | Recording::Unknown => {
+        Recording::Cpu { .. }
+        | Recording::CpuInChunks { .. }
+        | Recording::Check { .. }
+        | Recording::Unknown => {
             result.growth_bytes = PROFILER_GROWTH;
             result.pause_ms = PROFILER_PAUSE * (small >> 20) + 20;
         }

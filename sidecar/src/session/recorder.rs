@@ -6,6 +6,8 @@ use crate::attach::ladder::failure;
 use crate::attach::link::{CallError, Link};
 use crate::clock;
 use crate::discover::procfs::ProcRoot;
+use crate::publish::chunks::Chunks;
+use crate::publish::spool::Spool;
 use pitwall_inspector::{Command, expression};
 use pitwall_protocol::{FailureReason, ProcessId, Recording};
 use std::time::Duration;
@@ -13,19 +15,40 @@ use std::time::Duration;
 /// How long Node may take to start its profiler: 1.5 s a gigabyte of small objects, on a slow machine.
 pub const BEGIN_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Starts what records over a window, or prepares for a snapshot. Says what the start took.
+/// No chunk of a recording is shorter: milliseconds.
+const SHORTEST_CHUNK_MS: u32 = 100;
+
+/// A recording that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// What its start took.
+    pub took: Duration,
+    /// What takes it over while it runs, where it comes in chunks.
+    pub chunks: Option<Chunks>,
+}
+
+/// Starts what records over a window, or prepares for a snapshot. `file` is what its file on the spool will be called.
 pub async fn begin(
     link: &mut Link,
     recording: &Recording,
     node_version: &str,
-) -> Result<Duration, BeginError> {
+    spool: &Spool,
+    file: &str,
+) -> Result<Running, BeginError> {
     within(async {
         let start = match recording {
-            Recording::Cpu { sampling_interval_us } => {
+            Recording::Cpu { sampling_interval_us } | Recording::CpuInChunks { sampling_interval_us, .. } => {
                 let interval = Duration::from_micros((*sampling_interval_us).into());
-                let interval = Command::ProfilerSetSamplingInterval(interval);
-                for result in link.call_all([&Command::ProfilerEnable, &interval]).await? {
+                let set = Command::ProfilerSetSamplingInterval(interval);
+                for result in link.call_all([&Command::ProfilerEnable, &set]).await? {
                     result?;
+                }
+                if let Recording::CpuInChunks { chunk_ms, .. } = recording
+                    && !link.exiting
+                {
+                    let length = Duration::from_millis((*chunk_ms).max(SHORTEST_CHUNK_MS).into());
+                    let (chunks, took) = Chunks::begin(link, spool, file, interval, length).await?;
+                    return Ok(Some(Running { took, chunks: Some(chunks) }));
                 }
                 Command::ProfilerStart
             }
@@ -59,7 +82,7 @@ pub async fn begin(
         }
         let asked = clock::now();
         link.call(&start).await?;
-        Ok(Some(clock::now().saturating_duration_since(asked)))
+        Ok(Some(Running { took: clock::now().saturating_duration_since(asked), chunks: None }))
     })
     .await?
     .ok_or(BeginError::Exiting)

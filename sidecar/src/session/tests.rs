@@ -16,6 +16,7 @@ use crate::discover::node::inspector_plan;
 use crate::discover::parse::Listener;
 use crate::journal::tests::record;
 use crate::journal::{Mark, Record};
+use crate::publish::collect::Collected;
 use crate::publish::spool::Spooled;
 use crate::publish::upload::PutError;
 use pitwall_protocol::{
@@ -80,7 +81,8 @@ fn began() -> Event {
 
 fn collected() -> Event {
     let spooled = Spooled { file: "f".into(), bytes: BYTES, uncompressed_bytes: 9000, sha256: "aa".into() };
-    Event::Collected(spooled, Duration::from_millis(200))
+    let took = Duration::from_millis(200);
+    Event::Collected(Box::new(Collected { spooled, took, remark: None, recorded: None, cut: None }))
 }
 
 fn put(number: u32) -> Event {

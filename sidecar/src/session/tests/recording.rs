@@ -65,6 +65,29 @@ fn a_guard_ends_the_recording_and_says_why() {
 }
 
 #[test]
+fn a_recording_in_chunks_that_is_cut_off_is_kept_and_says_by_what() {
+    for (closure, said) in [(Closure::ProcessGone, "was killed"), (Closure::Closed, "something else closed")]
+    {
+        let mut scene = Scene::recording();
+        scene.pass(Duration::from_secs(20));
+        let Event::Collected(whole) = collected() else { unreachable!() };
+        let recorded = Some(Duration::from_secs(12));
+        let cut = Some("dropped".to_owned());
+        let collected = Event::Collected(Box::new(Collected { recorded, cut, ..*whole }));
+        assert_eq!(deeds(&scene.on(collected)), ["Close", "Put 1 u"]);
+        scene.on(put(1));
+        scene.on(put(2));
+        assert_eq!(scene.end(), None, "by what is known when the inspector is");
+        scene.on(Event::Closed(closure));
+        let end = scene.end().unwrap();
+        let SessionPhase::Published { ended_early, recorded_ms, .. } = end.phase else { panic!("{end:?}") };
+        assert_eq!((ended_early, recorded_ms), (Some(EarlyEnd::Cut), 12_000));
+        let remark = end.remark.unwrap();
+        assert!(remark.contains(said) && remark.contains("the 12 s that had come over"), "{remark}");
+    }
+}
+
+#[test]
 fn a_stop_ends_the_recording_and_keeps_it_wherever_there_is_one() {
     let stop = || Event::Stop { keep: true, why: None };
     let mut recording = Scene::recording();
