@@ -77,6 +77,9 @@ pub(crate) struct CpuArgs {
     /// Time between samples, from 100us to 100ms [default: 1ms, and 10ms for more than 10m]
     #[arg(long, value_name = "DURATION")]
     pub sampling_interval: Option<Duration>,
+    /// Which threads: the main one, or also up to eight worker threads, a profile each
+    #[arg(long, value_enum, ignore_case = true, default_value = "Main")]
+    pub threads: Threads,
     #[command(flatten)]
     pub record: RecordArgs,
 }
@@ -92,6 +95,9 @@ pub(crate) struct HeapSamplingArgs {
     /// Which objects: those that are reachable at the end, or also those that were freed (Node.js 20)
     #[arg(long, value_enum, ignore_case = true, default_value = "Live")]
     pub include: Include,
+    /// Which threads: the main one, or also up to eight worker threads, a profile each
+    #[arg(long, value_enum, ignore_case = true, default_value = "Main")]
+    pub threads: Threads,
     #[command(flatten)]
     pub record: RecordArgs,
 }
@@ -166,6 +172,9 @@ pub(crate) struct LocalArgs {
     /// Of a CPU profile: time between samples, from 100us to 100ms [default: 1ms, and 10ms for more than 10m]
     #[arg(long, value_name = "DURATION", value_parser = between("100us", "100ms"))]
     pub sampling_interval: Option<Duration>,
+    /// Of the CPU and of a sampling: the main thread, or also up to eight worker threads, a profile each
+    #[arg(long, value_enum, ignore_case = true, default_value = "Main")]
+    pub threads: Threads,
     /// Of a snapshot: replace the contents of strings
     #[arg(long)]
     pub redact: bool,
@@ -310,6 +319,25 @@ pub(crate) enum Include {
     Live,
     /// All that were allocated
     All,
+}
+
+/// `Threads` of a target, as an argument.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[value(rename_all = "PascalCase")]
+pub(crate) enum Threads {
+    /// The main thread
+    Main,
+    /// The main thread and up to eight worker threads
+    All,
+}
+
+impl From<Threads> for pitwall_crds::Threads {
+    fn from(threads: Threads) -> Self {
+        match threads {
+            Threads::Main => Self::Main,
+            Threads::All => Self::All,
+        }
+    }
 }
 
 /// `PreflightCheck`, as an argument.

@@ -159,6 +159,8 @@ pub(crate) struct Attach {
 pub(crate) struct Artifact {
     pub name: String,
     pub r#type: Word<ProfileType>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
     pub bytes: i64,
     pub uncompressed_bytes: i64,
     pub sha256: String,

@@ -9,7 +9,7 @@ use crate::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pitwall_crds::{
     AllocationsIncluded, CpuSettings, HeapSamplingSettings, HeapSnapshotSettings, LabelSelector, Output,
-    PodChoice, ProfileRequest, ProfileRequestSpec, ProfileType, Redaction, Safety, Target,
+    PodChoice, ProfileRequest, ProfileRequestSpec, ProfileType, Redaction, Safety, Target, Threads,
 };
 
 /// The API server adds five characters to a generated name, and pods that carry it as a label's value allow
@@ -34,19 +34,30 @@ pub(crate) struct Wanted {
     heap_sampling: Option<HeapSamplingSettings>,
     heap_snapshot: Option<HeapSnapshotSettings>,
     safety: Safety,
+    threads: Threads,
 }
 
 impl Wanted {
     fn new(word: &'static str, r#type: ProfileType) -> Self {
         let safety = Safety::default();
-        Self { word, r#type, duration: None, cpu: None, heap_sampling: None, heap_snapshot: None, safety }
+        Self {
+            word,
+            r#type,
+            duration: None,
+            cpu: None,
+            heap_sampling: None,
+            heap_snapshot: None,
+            safety,
+            threads: Threads::Main,
+        }
     }
 }
 
 impl From<&CpuArgs> for Wanted {
     fn from(args: &CpuArgs) -> Self {
         let cpu = Some(CpuSettings { sampling_interval: args.sampling_interval });
-        Self { duration: Some(args.duration), cpu, ..Self::new("cpu", ProfileType::Cpu) }
+        let threads = args.threads.into();
+        Self { duration: Some(args.duration), cpu, threads, ..Self::new("cpu", ProfileType::Cpu) }
     }
 }
 
@@ -59,7 +70,7 @@ impl From<&HeapSamplingArgs> for Wanted {
         let heap_sampling =
             Some(HeapSamplingSettings { sampling_interval: args.sampling_interval.clone(), include });
         let new = Self::new("heap-sampling", ProfileType::HeapSampling);
-        Self { duration: Some(args.duration), heap_sampling, ..new }
+        Self { duration: Some(args.duration), heap_sampling, threads: args.threads.into(), ..new }
     }
 }
 
@@ -81,6 +92,7 @@ pub(crate) fn compose(
 ) -> Result<Composed, Failure> {
     let usage = |error: &dyn std::error::Error| Failure::usage(error.to_string());
     let mut target = Target { container: args.container.clone(), ..Target::default() };
+    target.threads = wanted.threads;
     target.pods = PodChoice { limit: args.pods, pick: args.pick.into() };
     let mut remark = None;
     if let (Some(first), Some(second)) = (&args.target, &args.second) {

@@ -60,6 +60,7 @@ macro_rules! unchanged {
     validation = Rule::new("!has(self.duration) || self.type != 'HeapSnapshot'").message("a HeapSnapshot has no duration").field_path(".duration"),
     validation = Rule::new("!has(self.duration) || self.type == 'CPU' || duration(self.duration) <= duration('10m')").message("only type CPU can be recorded for longer than 10m").field_path(".duration"),
     validation = Rule::new("!has(self.duration) || duration(self.duration) <= duration('10m') || !has(self.cpu) || !has(self.cpu.samplingInterval) || duration(self.cpu.samplingInterval) >= duration('10ms')").message("longer than 10m takes a cpu.samplingInterval of at least 10ms").field_path(".cpu.samplingInterval"),
+    validation = Rule::new("self.target.threads != 'All' || (self.type != 'HeapSnapshot' && (!has(self.duration) || duration(self.duration) <= duration('10m')))").message("All threads can be recorded for types CPU and HeapSampling, for up to 10m").field_path(".target.threads"),
     validation = Rule::new("!has(self.cpu) || self.type == 'CPU'").message("cpu is for type CPU").field_path(".cpu"),
     validation = Rule::new("!has(self.heapSampling) || self.type == 'HeapSampling'").message("heapSampling is for type HeapSampling").field_path(".heapSampling"),
     validation = Rule::new("!has(self.heapSnapshot) || self.type == 'HeapSnapshot'").message("heapSnapshot is for type HeapSnapshot").field_path(".heapSnapshot")
@@ -169,7 +170,8 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub container: Option<String>,
-    /// Which threads of a process: Main, the thread that runs the event loop.
+    /// Which threads of a process: Main, the one that runs its first event loop, or All, with up to eight worker
+    /// threads, an artifact each.
     #[serde(default)]
     pub threads: Threads,
     /// How many of the pods, and which.
@@ -312,6 +314,8 @@ pub enum Threads {
     /// The main thread.
     #[default]
     Main,
+    /// The main thread and up to eight worker threads, an artifact each. For types CPU and HeapSampling, up to 10m.
+    All,
 }
 
 /// Settings of the CPU profiler.

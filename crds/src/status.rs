@@ -84,9 +84,6 @@ pub struct TargetStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub node_version: Option<String>,
-    /// The thread: main.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub thread: Option<String>,
     /// Where the target stands.
     pub phase: TargetPhase,
     /// How far the present phase has come, such as 12s of 30s.
@@ -220,6 +217,10 @@ pub struct Artifact {
     pub name: String,
     /// What was recorded.
     pub r#type: ProfileType,
+    /// The worker thread that it is of, such as worker-3 of the one whose threadId is 3; unset: the main thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 24))]
+    pub thread: Option<String>,
     /// Its key in the store.
     #[schemars(length(max = 1024))]
     pub key: String,

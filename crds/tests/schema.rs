@@ -144,6 +144,12 @@ fn contradictions_are_refused_by_cel() {
         (long(json!({ "cpu": {} })), None),
         (long(json!({ "cpu": { "samplingInterval": "10ms" } })), None),
         (long(json!({ "cpu": { "samplingInterval": "9ms" } })), Some("at least 10ms")),
+        (with("target.threads", json!("All")), None),
+        (snapshot("target.threads", json!("All")), Some("All threads can be recorded")),
+        (
+            long(json!({ "target": { "podName": "a", "threads": "All" } })),
+            Some("All threads can be recorded"),
+        ),
         (long(json!({ "type": "HeapSampling" })), Some("only type CPU")),
     ] {
         let outcome = validate_cel(&request(spec.clone()).unwrap()).map_err(|errors| errors.to_string());

@@ -319,7 +319,7 @@ mod with_rights {
     async fn parts_become_an_object_that_is_read_back_and_deleted() {
         let (store, ca) = at(BUCKET).await;
         let folder = folder("parts");
-        let key = folder.recording("checkout-5d9-x", 7, "cpuprofile");
+        let key = folder.recording("checkout-5d9-x", 7, "", "cpuprofile");
         let upload = begin(&store, &key).await;
         let listing = Listing { objects: vec![], uploads: vec![key.to_string()] };
         assert_eq!(store.list(&folder).await.unwrap(), listing);
@@ -350,7 +350,7 @@ mod with_rights {
     #[ignore = "run by the_store_does_what_it_says_against_a_real_s3"]
     async fn a_download_is_what_a_browser_saves_and_devtools_opens() {
         let (store, ca) = at(BUCKET).await;
-        let key = folder("download").recording("checkout-5d9-x", 7, "cpuprofile");
+        let key = folder("download").recording("checkout-5d9-x", 7, "", "cpuprofile");
         let upload = begin(&store, &key).await;
         let part = put_part(&store, &ca, &key, &upload, 1, b"0123456789".to_vec()).await;
         store.complete(&key, &upload, &[part], MAX).await.unwrap();
@@ -409,7 +409,7 @@ mod with_rights {
         ];
         let (store, ca) = at(BUCKET).await;
         let folder = folder("lies");
-        let key = folder.recording("pod", 1, "cpuprofile");
+        let key = folder.recording("pod", 1, "", "cpuprofile");
         for (lie, tell, max, expected) in lies {
             let upload = begin(&store, &key).await;
             let mut part = put_part(&store, &ca, &key, &upload, 1, b"four".to_vec()).await;
@@ -432,7 +432,7 @@ mod with_rights {
             prefix.folder("shop", "checkout", "slow", "2b9e"),
             prefix.folder("shop", "checkout", "slow", "2b9e0"),
         );
-        let key = mine.recording("pod", 1, "cpuprofile");
+        let key = mine.recording("pod", 1, "", "cpuprofile");
         let upload = begin(&store, &key).await;
         let part = put_part(&store, &ca, &key, &upload, 1, b"x".to_vec()).await;
         store.abort(&key, &upload).await.unwrap();
@@ -440,7 +440,7 @@ mod with_rights {
         let gone = kind(store.complete(&key, &upload, &[part], MAX).await);
         assert_eq!(gone.0, Some(StoreErrorKind::NotFound), "{}", gone.1);
 
-        for key in [&key, &mine.recording("pod", 2, "cpuprofile"), &other.manifest()] {
+        for key in [&key, &mine.recording("pod", 2, "", "cpuprofile"), &other.manifest()] {
             begin(&store, key).await;
         }
         assert_eq!(store.abort_folder(&mine).await, Ok(2));
@@ -456,7 +456,7 @@ mod with_rights {
     #[ignore = "run by the_store_does_what_it_says_against_a_real_s3"]
     async fn a_part_sent_twice_counts_once() {
         let (store, ca) = at(BUCKET).await;
-        let key = folder("twice").recording("pod", 1, "cpuprofile");
+        let key = folder("twice").recording("pod", 1, "", "cpuprofile");
         let upload = begin(&store, &key).await;
         put_part(&store, &ca, &key, &upload, 1, b"first".to_vec()).await;
         let part = put_part(&store, &ca, &key, &upload, 1, b"second".to_vec()).await;

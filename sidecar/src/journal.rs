@@ -8,8 +8,9 @@
 
 use crate::discover::parse::Listener;
 use crate::publish::spool::Spooled;
+use crate::session::workers::OfThread;
 use pitwall_protocol::{
-    Attach, ContainerRef, EarlyEnd, Preflight, ProcessId, RequestUid, SessionPhase, Stall,
+    Attach, ContainerRef, EarlyEnd, NamedArtifact, Preflight, ProcessId, RequestUid, SessionPhase, Stall,
 };
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -53,6 +54,15 @@ pub struct Record {
     pub inspector: Mark,
     /// The complete artifact, if there is one.
     pub spooled: Option<Spooled>,
+    /// Its name; empty: the first of the session's artifacts.
+    #[serde(default)]
+    pub artifact: String,
+    /// The other artifacts on the spool.
+    #[serde(default)]
+    pub waiting: Vec<OfThread>,
+    /// The artifacts that are at the store.
+    #[serde(default)]
+    pub stored: Vec<NamedArtifact>,
     /// Why the recording is shorter than its window.
     pub ended_early: Option<EarlyEnd>,
     /// Its length in milliseconds.
@@ -74,6 +84,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// The artifacts on the spool.
+    pub fn spooled_files(&self) -> impl Iterator<Item = &Spooled> {
+        self.spooled.iter().chain(self.waiting.iter().map(|waiting| &waiting.spooled))
+    }
+
     /// What is left until the deadline, in milliseconds.
     pub fn deadline_left_ms(&self, unix_ms: u64) -> u64 {
         // A clock that was set back makes the wait longer, never longer than it was.
@@ -159,6 +174,9 @@ pub(crate) mod tests {
             written_unix_ms: 1_000_000,
             inspector: Mark::Signalled { known: vec![1, 2] },
             spooled: None,
+            artifact: String::new(),
+            waiting: vec![],
+            stored: vec![],
             ended_early: None,
             recorded_ms: 0,
             node_version: None,

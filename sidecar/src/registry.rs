@@ -155,7 +155,14 @@ mod tests {
     const PROCESS: ProcessId = ProcessId { pid: 17, start_ticks: 4 };
 
     fn grant() -> UploadGrant {
-        UploadGrant { upload_id: "u".into(), part_size: 1, first_part: 1, urls: vec![], expires_in_ms: 1 }
+        UploadGrant {
+            upload_id: "u".into(),
+            part_size: 1,
+            first_part: 1,
+            urls: vec![],
+            expires_in_ms: 1,
+            artifact: String::new(),
+        }
     }
 
     fn start(request: &str, process: ProcessId) -> Box<Start> {

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::discover::procfs::ProcRoot;
 use crate::discover::{survey, walk};
 use crate::journal::{Journal, Record};
-use crate::publish::spool::Spool;
+use crate::publish::spool::{Spool, Spooled};
 use crate::registry::{Order, Registry};
 use crate::session::driver::{Ground, Key, Told, drive};
 use crate::session::{Begun, Event, Session};
@@ -43,7 +43,7 @@ async fn work(settings: Settings) -> anyhow::Result<()> {
         .with_context(|| format!("opening the journal {}", settings.journal_dir.display()))?;
     let records = journal.load().context("reading the journal")?;
     let known: Vec<String> =
-        records.iter().filter_map(|record| Some(record.spooled.as_ref()?.file.clone())).collect();
+        records.iter().flat_map(Record::spooled_files).map(|spooled| spooled.file.clone()).collect();
     let spool = Spool::open(&settings.spool_dir, settings.spool_limit, &known)
         .with_context(|| format!("opening the spool {}", settings.spool_dir.display()))?;
     let eyes = match settings.identity {
@@ -152,11 +152,13 @@ impl Worker {
             pid = record.process.pid,
             "taking over from a worker that died"
         );
-        if let Some(spooled) = &record.spooled {
+        let is_whole = |spooled: &Spooled| {
             let length = std::fs::metadata(self.ground.spool.path(&spooled.file)).map(|file| file.len());
-            if length.ok() != Some(spooled.bytes) {
-                record.spooled = None;
-            }
+            length.is_ok_and(|length| length == spooled.bytes)
+        };
+        if !record.spooled_files().all(is_whole) {
+            record.spooled = None;
+            record.waiting.clear();
         }
         self.spawn(Session::recover(record, clock::unix_ms(), clock::now(), fastrand::u64(..)));
     }

@@ -46,7 +46,7 @@ async fn closes(app: &App) {
 async fn granted_a_second_upload(pod: &Pod, channel: &mut Channel) -> SessionReport {
     loop {
         match channel.hear().await {
-            SidecarMessage::NeedParts { request, process, upload_id, first_part } => {
+            SidecarMessage::NeedParts { request, process, upload_id, first_part, .. } => {
                 assert_eq!((upload_id.as_str(), first_part), ("", 1));
                 let grant = pod.store.grant("second", PART, 1, 100);
                 channel.say(&OperatorMessage::Grant { request, process, grant }).await;

@@ -138,7 +138,9 @@ async fn parts_beyond_the_grant_are_asked_for() {
     pod.begin(&mut channel, &start).await;
     loop {
         match channel.hear().await {
-            pitwall_protocol::SidecarMessage::NeedParts { upload_id, first_part, request, process } => {
+            pitwall_protocol::SidecarMessage::NeedParts {
+                upload_id, first_part, request, process, ..
+            } => {
                 assert_eq!(upload_id, "r");
                 let grant = pod.store.grant("r", 1024, first_part, 2);
                 channel.say(&OperatorMessage::Grant { request, process, grant }).await;

@@ -2,7 +2,7 @@
 
 use super::choose::choose;
 use crate::{
-    args::{LocalArgs, LocalType, OutputFormat, OverriddenCheck},
+    args::{LocalArgs, LocalType, OutputFormat, OverriddenCheck, Threads},
     artifact::receive::{Form, Receiver, Taken, prepare},
     commands::how_to_open,
     exit::{Exit, Failure},
@@ -16,7 +16,6 @@ use crate::{
     },
 };
 use pitwall_crds::{LONGEST_IN_ONE_PIECE, ProfileType, default_sampling_interval};
-use pitwall_inspector::{Event, Incoming};
 use pitwall_profile::{Report, analyse_artifact};
 use pitwall_protocol::{Check, ContainerBounds, Failure as Unproved, FailureReason, ProcessId, Recording};
 use pitwall_sidecar::{
@@ -24,19 +23,18 @@ use pitwall_sidecar::{
         close::{Closure, close, close_late},
         eyes::Eyes,
         ladder::{self, Proved, failure},
-        link::{Link, ending},
+        link::Link,
         open::{OpenError, Opened, open},
     },
     discover::procfs::ProcRoot,
     publish::{
-        chunks::Chunks,
-        collect::{Collected, collect},
+        collect::Collected,
         spool::{Spool, Spooled},
     },
     session::{
         ATTACH_PATIENCE, BeginError, LATE_WATCH,
         preflight::{preflight, refusal},
-        recorder::{Running, begin, measure},
+        recorder::{Underway, begin, measure},
         switch_margin,
     },
 };
@@ -53,6 +51,8 @@ const READY_PATIENCE: Duration = Duration::from_secs(30);
 const READY_PAUSE: Duration = Duration::from_millis(200);
 /// What the recording is called while it is taken over.
 const FILE: &str = "recording.gz";
+/// How many worker threads are recorded.
+const WORKERS: u32 = 8;
 /// The largest recording that is taken, compressed.
 const LARGEST: u64 = 2 << 30;
 
@@ -121,31 +121,45 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
     if !left.is_empty() {
         tell(&format!("warning{left}"));
     }
-    let Collected { spooled, took, remark, cut, .. } = recorded.map_err(failed)?;
+    let Collected { spooled, took, more, remark, cut, .. } = recorded.map_err(failed)?;
     if let Some(how) = cut {
         tell(&format!("the process, or its inspector, ended ({how}); what had come over by then is kept"));
     }
     if let Some(remark) = remark {
         tell(&remark);
     }
-    let profile = spool.path(&spooled.file);
-    let path = keep(&spooled, &profile, args, process.pid).map_err(failed)?;
-    let report = if recording.is_cpu() {
-        let file = File::open(&profile).map_err(|error| failed(format!("reading the profile: {error}")))?;
-        let unread =
-            |error| failed(format!("{} is recorded, and can't be analysed: {error}", path.display()));
-        Some(analyse_artifact(file).map_err(unread)?)
-    } else {
-        None
+    let save = |spooled: &Spooled, thread: &str| -> Result<Saved, Failure> {
+        let profile = spool.path(&spooled.file);
+        let path = keep(spooled, &profile, args, process.pid, thread).map_err(failed)?;
+        let report = if recording.is_cpu() {
+            let file =
+                File::open(&profile).map_err(|error| failed(format!("reading the profile: {error}")))?;
+            let unread =
+                |error| failed(format!("{} is recorded, and can't be analysed: {error}", path.display()));
+            Some(analyse_artifact(file).map_err(unread)?)
+        } else {
+            None
+        };
+        Ok(Saved { thread: thread.to_owned(), path, report })
     };
-    show(args.output, process, &node_version, report.as_ref(), took, &path);
+    let main = save(&spooled, "")?;
+    let workers: Result<Vec<_>, _> = more.iter().map(|worker| save(&worker.spooled, &worker.name)).collect();
+    show(args.output, process, &node_version, took, &main, &workers?);
     Ok(Exit::Done)
+}
+
+/// One thread's recording on the disk.
+struct Saved {
+    /// Empty: the main thread.
+    thread: String,
+    path: PathBuf,
+    report: Option<Report>,
 }
 
 /// What is to be recorded.
 fn wanted(args: &LocalArgs) -> Result<Recording, Failure> {
     let is_long = args.duration > LONGEST_IN_ONE_PIECE;
-    Ok(match args.r#type {
+    let recording = match args.r#type {
         LocalType::Cpu => {
             let default = default_sampling_interval(args.duration);
             let interval = args.sampling_interval.unwrap_or(default);
@@ -165,6 +179,15 @@ fn wanted(args: &LocalArgs) -> Result<Recording, Failure> {
             Recording::HeapSampling { sampling_interval_bytes: 32 << 10, collected: false }
         }
         LocalType::HeapSnapshot => Recording::HeapSnapshot { redact: args.redact },
+    };
+    Ok(match args.threads {
+        Threads::Main => recording,
+        Threads::All if is_long || is_snapshot(&recording) => {
+            return Err(Failure::usage(format!(
+                "--threads All is for the CPU and for samplings, for up to {LONGEST_IN_ONE_PIECE}"
+            )));
+        }
+        Threads::All => Recording::AllThreads { recording: Box::new(recording), workers: WORKERS },
     })
 }
 
@@ -226,17 +249,17 @@ impl Recorder<'_> {
         screen: &mut Screen,
         interrupts: &mut Interrupts,
     ) -> Result<Collected, String> {
-        let mut chunks = tokio::select! {
-            begun = self.begin(link, args, spool) => begun?.chunks,
+        let mut underway = tokio::select! {
+            begun = self.begin(link, args, spool) => begun?,
             () = interrupts.next() => return Err("left before the recording began".to_owned()),
         };
         if !is_snapshot(self.recording)
-            && let Err(how) = wait(link, chunks.as_mut(), args, screen, interrupts).await
+            && let Err(how) = wait(link, &mut underway, args, screen, interrupts).await
         {
-            return match chunks {
-                Some(chunks) => chunks.collect(Err(how)).await.map_err(|error| error.to_string()),
-                None => Err(format!("the process, or its inspector, ended while it was recorded ({how})")),
-            };
+            let kept = underway.take_over(Err(how), spool, FILE, self.recording, |_| {}).await;
+            return kept.map_err(|error| {
+                format!("the process, or its inspector, ended while it was recorded ({})", error.ending())
+            });
         }
         let stage =
             if is_snapshot(self.recording) { "taking the snapshot" } else { "taking the profile over" };
@@ -246,17 +269,14 @@ impl Recorder<'_> {
             screen.show(&Line { stage, bar, text: format!("{percent}% of the heap") });
         };
         tokio::select! {
-            collected = async {
-                match chunks {
-                    Some(chunks) => chunks.collect(Ok(link)).await,
-                    None => collect(link, spool, FILE, self.recording, progress).await,
-                }
-            } => collected.map_err(|error| error.to_string()),
+            collected = underway.take_over(Ok(link), spool, FILE, self.recording, progress) => {
+                collected.map_err(|error| error.to_string())
+            }
             () = interrupts.next() => Err("left before all of it was here".to_owned()),
         }
     }
 
-    async fn begin(&self, link: &mut Link, args: &LocalArgs, spool: &Spool) -> Result<Running, String> {
+    async fn begin(&self, link: &mut Link, args: &LocalArgs, spool: &Spool) -> Result<Underway, String> {
         let said = |error| match error {
             BeginError::Lost(how) => format!("the process, or its inspector, ended ({how})"),
             BeginError::Exiting => "the process was about to exit".to_owned(),
@@ -277,7 +297,7 @@ impl Recorder<'_> {
 /// Lets the window pass. An error says how the connection ended.
 async fn wait(
     link: &mut Link,
-    mut chunks: Option<&mut Chunks>,
+    underway: &mut Underway,
     args: &LocalArgs,
     screen: &mut Screen,
     interrupts: &mut Interrupts,
@@ -295,23 +315,9 @@ async fn wait(
         tokio::select! {
             () = tokio::time::sleep(screen.interval().min(window.saturating_sub(done))) => {}
             () = interrupts.next() => return Ok(()),
-            heard = listen(link, chunks.as_deref_mut()) => heard?,
+            heard = underway.record(link) => heard.map_err(|error| error.ending())?,
         }
     }
-}
-
-/// Waits for the app's exit and the connection's end.
-async fn listen(link: &mut Link, chunks: Option<&mut Chunks>) -> Result<(), String> {
-    if let Some(chunks) = chunks {
-        return chunks.record(link).await.map_err(|error| error.ending());
-    }
-    match link.connection.next().await {
-        Ok(Incoming::Event(Event::WaitingForDisconnect)) => link.exiting = true,
-        Ok(Incoming::Closed(closed)) => return Err(ending(closed)),
-        Ok(_) => {}
-        Err(error) => return Err(error.to_string()),
-    }
-    Ok(())
 }
 
 /// For JSON.
@@ -329,7 +335,14 @@ fn left_open(closure: &Closure) -> String {
 }
 
 /// Decompresses the profile under a name of its own, which only this user may read.
-fn keep(spooled: &Spooled, recorded: &Path, args: &LocalArgs, pid: u32) -> Result<PathBuf, String> {
+fn keep(
+    spooled: &Spooled,
+    recorded: &Path,
+    args: &LocalArgs,
+    pid: u32,
+    thread: &str,
+) -> Result<PathBuf, String> {
+    let dash = if thread.is_empty() { "" } else { "-" };
     let kind = match args.r#type {
         LocalType::Cpu => ProfileType::Cpu,
         LocalType::HeapSampling => ProfileType::HeapSampling,
@@ -337,7 +350,7 @@ fn keep(spooled: &Spooled, recorded: &Path, args: &LocalArgs, pid: u32) -> Resul
     };
     // As if it came from a status, so that one piece of code writes artifacts to a disk.
     let artifact = serde_json::from_value(serde_json::json!({
-        "name": format!("node-{pid}.{}", kind.extension()), "key": "", "type": kind, "encoding": "gzip",
+        "name": format!("node-{pid}{dash}{thread}.{}", kind.extension()), "key": "", "type": kind, "encoding": "gzip",
         "mediaType": "application/json", "bytes": spooled.bytes, "uncompressedBytes": spooled.uncompressed_bytes,
         "sha256": spooled.sha256,
     }));
@@ -359,10 +372,11 @@ fn show(
     format: OutputFormat,
     process: ProcessId,
     node_version: &str,
-    report: Option<&Report>,
     took: Duration,
-    path: &Path,
+    main: &Saved,
+    workers: &[Saved],
 ) {
+    let Saved { path, report, .. } = main;
     if format == OutputFormat::Json {
         let mut document = serde_json::json!({
             "pid": process.pid, "nodeVersion": node_version, "path": path, "stallMilliseconds": millis(took),
@@ -370,6 +384,16 @@ fn show(
         if let Some(report) = report {
             document["summary"] = serde_json::json!(report.summary);
             document["findings"] = serde_json::json!(report.findings);
+        }
+        if !workers.is_empty() {
+            let worker = |saved: &Saved| {
+                let report = saved.report.as_ref();
+                serde_json::json!({
+                    "thread": saved.thread, "path": saved.path, "summary": report.map(|report| &report.summary),
+                    "findings": report.map(|report| &report.findings),
+                })
+            };
+            document["workers"] = workers.iter().map(worker).collect();
         }
         print(&format!("{document:#}\n"));
         return;
@@ -396,6 +420,15 @@ fn show(
             serde_json::to_value(&report.findings).and_then(serde_json::from_value);
         tables(&mut text, &findings.unwrap_or_default(), stdout_paint());
     }
+    let mut saved = format!("saved {}\n", printable(&path.to_string_lossy()));
+    for Saved { thread, path, report } in workers {
+        let busy = report.as_ref().map_or_else(String::new, |Report { summary, .. }| {
+            let hottest = summary.hottest.as_ref().map_or_else(String::new, |one| format!(", hottest {one}"));
+            let busy = summary.busy_percent;
+            printable(&format!(" ({thread} busy {busy:.0}% of the time{hottest})")).into_owned()
+        });
+        let _ = writeln!(saved, "saved {}{busy}", printable(&path.to_string_lossy()));
+    }
     let hint = how_to_open(path).unwrap_or_default();
-    print(&format!("{text}\nsaved {}\n{hint}", printable(&path.to_string_lossy())));
+    print(&format!("{text}\n{saved}{hint}"));
 }

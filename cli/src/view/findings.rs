@@ -19,7 +19,10 @@ pub(crate) fn describe(request: &Request, end: End, paint: Paint) -> String {
     headline(&mut text, request, status, end, paint);
     if end != End::Failed {
         recorded(&mut text, status, paint);
-        summary(&mut text, status.summary.as_ref());
+        let mut artifacts = status.targets.iter().flat_map(|target| &target.artifacts);
+        let several = artifacts.any(|artifact| artifact.thread.is_some());
+        let who = if several { "busiest thread" } else { "main thread" };
+        summary(&mut text, status.summary.as_ref(), who);
         tables(&mut text, &status.findings, paint);
         not_analyzed(&mut text, status, paint);
     }
@@ -71,11 +74,12 @@ fn recorded(text: &mut String, status: &Status, paint: Paint) {
     }
 }
 
-fn summary(text: &mut String, summary: Option<&Summary>) {
+/// `who`: whose the summary is.
+fn summary(text: &mut String, summary: Option<&Summary>, who: &str) {
     let Some(summary) = summary else { return };
     let mut parts = Vec::new();
     if let Some(busy) = summary.busy_percent {
-        parts.push(format!("main thread busy {busy}% of the time"));
+        parts.push(format!("{who} busy {busy}% of the time"));
     }
     if let Some(samples) = summary.samples {
         let every = summary.sampling_interval.map(|interval| {

@@ -8,7 +8,8 @@ use std::time::Duration;
 fn a_recording_of_hours_is_kept_when_it_is_stopped_and_when_its_app_is_killed() {
     let story = Story::new("long");
     let pod = App::busy().deploy(&story).remove(0);
-    let request = Request::cpu(&story, "stopped", "busy", json!({ "duration": "8h" }));
+    let request =
+        Request::cpu(&story, "stopped", "busy", json!({ "duration": "8h", "activeDeadline": "9h" }));
     request.reach("Recording", Duration::from_secs(30));
     std::thread::sleep(Duration::from_secs(3));
     request.patch(&json!({ "stop": true }));
@@ -19,7 +20,8 @@ fn a_recording_of_hours_is_kept_when_it_is_stopped_and_when_its_app_is_killed() 
     story.inspector_closes(&pod);
 
     // A chunk is a minute long.
-    let request = Request::cpu(&story, "killed", "busy", json!({ "duration": "11m" }));
+    let request =
+        Request::cpu(&story, "killed", "busy", json!({ "duration": "11m", "activeDeadline": "20m" }));
     request.reach("Recording", Duration::from_secs(30));
     std::thread::sleep(Duration::from_secs(66));
     story.kill(&pod, &["busy.js"]);

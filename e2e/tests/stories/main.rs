@@ -20,3 +20,4 @@ mod schema;
 mod stop;
 mod wait_finished;
 mod worker_killed;
+mod workers;

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use pitwall_protocol::{
     Hello, MAX_SESSIONS, OperatorMessage, PodRef, ProcessId, RequestUid, Seen, SessionPhase, SessionReport,
-    SidecarMessage, Stall,
+    SidecarMessage, Stall, is_artifact_name,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -49,6 +49,8 @@ pub struct PartsWanted {
     pub upload: Option<String>,
     /// The first part without a URL.
     pub first_part: u32,
+    /// Which of the session's artifacts; empty: the first.
+    pub artifact: String,
 }
 
 struct Connection {
@@ -196,11 +198,16 @@ impl Registry {
                 }
             }
             SidecarMessage::Report(report) => self.put(&mut index, from, *report),
-            SidecarMessage::NeedParts { request, process, upload_id, first_part } => {
+            SidecarMessage::NeedParts { artifact, .. }
+                if !artifact.is_empty() && !is_artifact_name(&artifact) =>
+            {
+                tracing::warn!(pod = from.0, "a sidecar asks to store what has no name; ignored");
+            }
+            SidecarMessage::NeedParts { request, process, upload_id, first_part, artifact } => {
                 let key = SessionKey { request: request.clone(), pod: from.clone(), process };
                 if index.sessions.contains_key(&key) {
                     let upload = (!upload_id.is_empty()).then_some(upload_id);
-                    index.wanted.insert(key, PartsWanted { upload, first_part });
+                    index.wanted.insert(key, PartsWanted { upload, first_part, artifact });
                     self.wake(&request);
                 }
             }

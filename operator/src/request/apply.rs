@@ -59,8 +59,8 @@ pub(super) async fn apply(
                     tracing::warn!(request = request.name, %error, "could not sign more parts");
                 }
             }
-            Action::Collect { key, pod_name, uploaded } => {
-                collect::spawn(ctx, request, key.clone(), pod_name, (**uploaded).clone());
+            Action::Collect { key, pod_name, artifacts } => {
+                collect::spawn(ctx, request, key.clone(), pod_name, artifacts.clone());
             }
             Action::Acknowledge(key) => {
                 let message =
@@ -128,8 +128,8 @@ async fn let_go(ctx: &Context, request: &ValidRequest) -> Result<(), ReconcileEr
     finalizer::let_go(&api_, &request.name).await.map_err(api("removing the finalizer"))
 }
 
-fn key_of(ctx: &Context, request: &ValidRequest, pod_name: &str, key: &SessionKey) -> Key {
-    ctx.folder(request).recording(pod_name, key.process.pid, request.profile_type.extension())
+fn key_of(ctx: &Context, request: &ValidRequest, pod_name: &str, key: &SessionKey, artifact: &str) -> Key {
+    ctx.folder(request).recording(pod_name, key.process.pid, artifact, request.profile_type.extension())
 }
 
 type StartError = (Reason, String, bool);
@@ -146,7 +146,7 @@ async fn start(
     let grant = if request.dry_run {
         nothing_to_upload()
     } else {
-        let artifact = key_of(ctx, request, pod_name, key);
+        let artifact = key_of(ctx, request, pod_name, key, "");
         let upload = ctx.store.begin(&artifact, &collect::media(&artifact)).await.map_err(refused)?;
         sign(ctx, request, &artifact, &upload, 1).await.map_err(refused)?
     };
@@ -185,7 +185,14 @@ fn guard_bytes(request: &ValidRequest, bounds: &ContainerBounds) -> Option<u64> 
 
 /// The grant of a dry run.
 fn nothing_to_upload() -> UploadGrant {
-    UploadGrant { upload_id: String::new(), part_size: 0, first_part: 1, urls: Vec::new(), expires_in_ms: 0 }
+    UploadGrant {
+        upload_id: String::new(),
+        part_size: 0,
+        first_part: 1,
+        urls: Vec::new(),
+        expires_in_ms: 0,
+        artifact: String::new(),
+    }
 }
 
 async fn extend(
@@ -195,12 +202,13 @@ async fn extend(
     pod_name: &str,
     wanted: &PartsWanted,
 ) -> Result<(), StoreError> {
-    let artifact = key_of(ctx, request, pod_name, key);
+    let artifact = key_of(ctx, request, pod_name, key, &wanted.artifact);
     let upload = match &wanted.upload {
         Some(upload) => UploadId::parse(upload)?,
         None => ctx.store.begin(&artifact, &collect::media(&artifact)).await?,
     };
     let grant = sign(ctx, request, &artifact, &upload, wanted.first_part).await?;
+    let grant = UploadGrant { artifact: wanted.artifact.clone(), ..grant };
     let message = OperatorMessage::Grant { request: key.request.clone(), process: key.process, grant };
     ctx.registry.send(&key.pod, message);
     Ok(())
@@ -222,6 +230,7 @@ async fn sign(
         first_part,
         urls,
         expires_in_ms: millis(lifetime),
+        artifact: String::new(),
     })
 }
 

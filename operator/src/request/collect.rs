@@ -10,9 +10,9 @@ use crate::{
     store::{Folder, Key, Media, StoreError, UploadId},
 };
 use pitwall_crds::{Artifact, ProfileType, Reason};
-use pitwall_protocol::Uploaded;
+use pitwall_protocol::{MAX_ARTIFACTS, NamedArtifact, Uploaded, is_artifact_name};
 use sha2::{Digest, Sha256};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The largest artifact, in bytes as stored.
@@ -29,37 +29,61 @@ pub(super) fn media(key: &Key) -> Media {
     }
 }
 
-/// Begins to complete and check one upload, unless that is under way.
+/// Begins to complete and check a session's uploads, unless that is under way.
 pub(super) fn spawn(
     ctx: &Arc<Context>,
     request: &ValidRequest,
     session: SessionKey,
     pod_name: &str,
-    uploaded: Uploaded,
+    artifacts: Vec<NamedArtifact>,
 ) {
     if !ctx.work.begin_collection(&session) {
         return;
     }
     let profile_type = request.profile_type;
-    let key = ctx.folder(request).recording(pod_name, session.process.pid, profile_type.extension());
+    let (folder, pod_name, pid) = (ctx.folder(request), pod_name.to_owned(), session.process.pid);
     let ctx = ctx.clone();
     ctx.tasks.clone().spawn(async move {
         // Only what is analysed is kept here.
         let keep = profile_type == ProfileType::Cpu;
-        let outcome = match collect(&ctx, &key, &uploaded, keep).await {
-            Ok(()) => CollectionState::Stored(artifact(&key, profile_type, &uploaded)),
-            Err((reason, message)) => CollectionState::Failed(reason, message),
+        let mut stored = Vec::new();
+        let mut failed = nameless(&artifacts);
+        for NamedArtifact { name, uploaded } in &artifacts {
+            if failed.is_some() {
+                break;
+            }
+            let key = folder.recording(&pod_name, pid, name, profile_type.extension());
+            match collect(&ctx, &key, uploaded, keep).await {
+                Ok(()) => stored.push(artifact(&key, profile_type, name, uploaded)),
+                Err(why) => failed = Some(why),
+            }
+        }
+        let outcome = match failed {
+            None => CollectionState::Stored(stored),
+            Some((reason, message)) => CollectionState::Failed(reason, message),
         };
         ctx.work.end_collection(&session, outcome);
         ctx.registry.nudge(&session.request);
     });
 }
 
-fn artifact(key: &Key, profile_type: ProfileType, uploaded: &Uploaded) -> Artifact {
+/// Why these can't be a session's artifacts: a sidecar may say anything.
+fn nameless(artifacts: &[NamedArtifact]) -> Option<(Reason, String)> {
+    let different: BTreeSet<_> = artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
+    let all_named = artifacts.iter().skip(1).all(|artifact| is_artifact_name(&artifact.name));
+    let fits = all_named && different.len() == artifacts.len() && artifacts.len() <= MAX_ARTIFACTS;
+    (!fits).then(|| {
+        let message = "the sidecar reported artifacts whose names can't be".to_owned();
+        (Reason::ArtifactMismatch, message)
+    })
+}
+
+fn artifact(key: &Key, profile_type: ProfileType, name: &str, uploaded: &Uploaded) -> Artifact {
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     Artifact {
         name: key.file_name().to_owned(),
         r#type: profile_type,
+        thread: (!name.is_empty()).then(|| name.to_owned()),
         key: key.as_str().to_owned(),
         bytes: signed(uploaded.bytes),
         uncompressed_bytes: signed(uploaded.uncompressed_bytes),
@@ -235,4 +259,37 @@ async fn analyse(
     let report = ctx.analyser.analyse(&path).await.map_err(|error| error.to_string());
     let _ = tokio::fs::remove_file(&path).await;
     report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn artifacts_without_a_name_of_their_own_are_refused() {
+        let uploaded = Uploaded {
+            upload_id: "u".into(),
+            parts: vec![],
+            bytes: 1,
+            uncompressed_bytes: 1,
+            sha256: "aa".into(),
+        };
+        let named = |name: &&str| NamedArtifact { name: (*name).to_owned(), uploaded: uploaded.clone() };
+        for (names, fits) in [
+            (&[""][..], true),
+            (&["", "worker-1", "worker-2"], true),
+            (&["", "worker-1", "worker-1"], false),
+            (&["", ""], false),
+            (&["", "../x"], false),
+            (&["", "Worker"], false),
+            (&["", "a.cpuprofile"], false),
+            (&["", "a123456789012345678901234"], false),
+        ] {
+            let artifacts: Vec<_> = names.iter().map(named).collect();
+            assert_eq!(nameless(&artifacts).is_none(), fits, "{names:?}");
+        }
+        let many: Vec<_> = (0..MAX_ARTIFACTS).map(|at| format!("worker-{at}")).collect();
+        let many: Vec<_> = [""].into_iter().chain(many.iter().map(String::as_str)).collect();
+        assert!(nameless(&many.iter().map(named).collect::<Vec<_>>()).is_some());
+    }
 }

@@ -12,8 +12,8 @@ use pitwall_crds::{
     Artifact, Concurrency, DuringRollout, OnUnready, PodPick, ProfileType, Reason, TargetPhase, TargetStatus,
 };
 use pitwall_protocol::{
-    ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, Process, Readiness, SessionPhase,
-    Uploaded,
+    ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, NamedArtifact, Process, Readiness,
+    SessionPhase,
 };
 use std::time::Duration;
 
@@ -84,8 +84,8 @@ pub enum Action {
         key: SessionKey,
         /// The pod's name, for the artifact's key.
         pod_name: String,
-        /// What the sidecar says that it uploaded.
-        uploaded: Box<Uploaded>,
+        /// What the sidecar says that it uploaded; the first one has no name.
+        artifacts: Vec<NamedArtifact>,
     },
     /// Let a sidecar forget a session whose end is in the stored status.
     Acknowledge(SessionKey),
@@ -401,10 +401,11 @@ impl Plan {
             }
             let Some(key) = session_key(&request.uid, target) else { continue };
             match observed.sessions.get(&key).map(|report| &report.phase) {
-                Some(SessionPhase::Published { artifact, .. }) => {
+                Some(SessionPhase::Published { artifact, more, .. }) => {
                     if !observed.collections.contains_key(&key) {
-                        let uploaded = Box::new(artifact.clone());
-                        self.actions.push(Action::Collect { key, pod_name: target.pod.clone(), uploaded });
+                        let first = NamedArtifact { name: String::new(), uploaded: artifact.clone() };
+                        let artifacts = [first].into_iter().chain(more.iter().cloned()).collect();
+                        self.actions.push(Action::Collect { key, pod_name: target.pod.clone(), artifacts });
                     }
                 }
                 // Two operators, or an old one's memory: the sidecar knows better, and the wait goes on.

@@ -28,7 +28,6 @@ pub fn in_pod(name: &str, uid: &PodUid) -> TargetStatus {
         pid: None,
         process_start_ticks: None,
         node_version: None,
-        thread: None,
         phase: TargetPhase::Pending,
         progress: None,
         reason: None,
@@ -90,10 +89,10 @@ pub fn fold(
             follow(target, report, may_wait);
         }
         match observed.collections.get(&key) {
-            Some(CollectionState::Stored(artifact)) => {
+            Some(CollectionState::Stored(artifacts)) => {
                 target.phase = TargetPhase::Stored;
                 target.progress = None;
-                target.artifacts = vec![artifact.clone()];
+                target.artifacts.clone_from(artifacts);
             }
             Some(CollectionState::Failed(reason, message)) => fail(target, *reason, message.clone()),
             Some(CollectionState::Running) | None => {}
@@ -107,7 +106,6 @@ pub fn set_process(target: &mut TargetStatus, process: ProcessId, container: &st
     target.container = Some(container.to_owned());
     target.pid = Some(i64::from(process.pid));
     target.process_start_ticks = i64::try_from(process.start_ticks).ok();
-    target.thread = Some("main".to_owned());
 }
 
 fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {

@@ -100,6 +100,9 @@ pub struct Invalid {
     why: &'static str,
 }
 
+/// How many worker threads of a process are recorded: each costs what the main thread's recording costs.
+const WORKERS: u32 = 8;
+
 /// Checks what the schema promises, and parses it.
 pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
     // Without `..`: a new field must find its place here.
@@ -118,7 +121,7 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         active_deadline: _,
         ttl_after_finished,
     } = request.spec.clone();
-    let Target { workload, pod_name, selector, container, threads: Threads::Main, pods } = target;
+    let Target { workload, pod_name, selector, container, threads, pods } = target;
     let PodChoice { limit, pick } = pods;
     let invalid = |field, why| Invalid { field, why };
 
@@ -148,6 +151,10 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         ProfileType::HeapSnapshot => {
             Recording::HeapSnapshot { redact: heap_snapshot.unwrap_or_default().redact == Redaction::Strings }
         }
+    };
+    let recording = match threads {
+        Threads::Main => recording,
+        Threads::All => Recording::AllThreads { recording: Box::new(recording), workers: WORKERS },
     };
     let metadata = &request.metadata;
     let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);

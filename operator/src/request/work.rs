@@ -19,7 +19,7 @@ pub enum CollectionState {
     /// Under way.
     Running,
     /// Stored, and its bytes are the ones that the sidecar reported.
-    Stored(Artifact),
+    Stored(Vec<Artifact>),
     /// It failed for good.
     Failed(Reason, String),
 }

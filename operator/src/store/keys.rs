@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! {prefix}/{namespace}/{workload}/{request}-{uid}/{pod}-{pid}.cpuprofile (or .heapprofile, .heapsnapshot)
+//! {prefix}/{namespace}/{workload}/{request}-{uid}/{pod}-{pid}-worker-3.cpuprofile (of a worker thread)
 //! {prefix}/{namespace}/{workload}/{request}-{uid}/manifest.json
 //! ```
 //! Everything up to the last slash is the request's [`Folder`]. It holds the request's uid, so that a name that
@@ -13,6 +14,7 @@
 //! - Different names give different segments: a character outside of `a-z A-Z 0-9 . -` becomes `_` and the hex of
 //!   its bytes (Kubernetes' names hold none), and a name that is too long ends in a hash of all of it.
 
+use pitwall_protocol::is_artifact_name;
 use sha2::{Digest, Sha256};
 
 /// The longest segment in bytes. File systems take 255; the rest is room for the built-in store's own suffixes.
@@ -76,9 +78,12 @@ impl Folder {
         Ok(Self(text.to_owned()))
     }
 
-    /// The recording of one process, by the extension of its type.
-    pub fn recording(&self, pod: &str, pid: u32, extension: &str) -> Key {
-        Key(format!("{}/{}", self.0, segment(pod, &format!("-{pid}.{extension}"))))
+    /// A recording of one process, by the extension of its type. `artifact` is empty, or a name that
+    /// [`is_artifact_name`].
+    pub fn recording(&self, pod: &str, pid: u32, artifact: &str, extension: &str) -> Key {
+        debug_assert!(artifact.is_empty() || is_artifact_name(artifact));
+        let dash = if artifact.is_empty() { "" } else { "-" };
+        Key(format!("{}/{}", self.0, segment(pod, &format!("-{pid}{dash}{artifact}.{extension}"))))
     }
 
     /// The list of the request's artifacts.
@@ -227,9 +232,11 @@ mod tests {
         let folder = prefix.folder("shop", "checkout", "slow", "2b9e");
         assert_eq!(folder.as_str(), "pitwall/prod/shop/checkout/slow-2b9e");
         assert_eq!(
-            folder.recording("checkout-5d9-x", 17, "cpuprofile").as_str(),
+            folder.recording("checkout-5d9-x", 17, "", "cpuprofile").as_str(),
             "pitwall/prod/shop/checkout/slow-2b9e/checkout-5d9-x-17.cpuprofile"
         );
+        let of_worker = folder.recording("checkout-5d9-x", 17, "worker-3", "cpuprofile");
+        assert_eq!(of_worker.file_name(), "checkout-5d9-x-17-worker-3.cpuprofile");
         assert_eq!(folder.manifest().as_str(), "pitwall/prod/shop/checkout/slow-2b9e/manifest.json");
         assert_eq!(folder.manifest().file_name(), "manifest.json");
     }
@@ -255,7 +262,7 @@ mod tests {
             &"/".repeat(300),
         ] {
             let folder = Prefix::default().folder(hostile, hostile, hostile, hostile);
-            for key in [folder.recording(hostile, 1, "cpuprofile"), folder.manifest()] {
+            for key in [folder.recording(hostile, 1, "worker-1", "cpuprofile"), folder.manifest()] {
                 assert_eq!(key.as_str().split('/').count(), 4, "{hostile:?} gave {key}");
                 assert_eq!(Key::parse(key.as_str()).as_ref(), Ok(&key), "{hostile:?}");
                 assert!(folder.holds(&key), "{hostile:?} gave {key}");
@@ -269,7 +276,7 @@ mod tests {
         let longer = format!("{}m", "n".repeat(252));
         let names = ["a", "a_2f", "a/", "_", "", ".", "_2e", "a.", long.as_str(), longer.as_str()];
         let keys: std::collections::HashSet<_> =
-            names.iter().map(|name| folder().recording(name, 1, "cpuprofile")).collect();
+            names.iter().map(|name| folder().recording(name, 1, "", "cpuprofile")).collect();
         assert_eq!(keys.len(), names.len());
     }
 
@@ -278,9 +285,9 @@ mod tests {
         let name = "n".repeat(253);
         let prefix = Prefix::parse(&"p".repeat(MAX_PREFIX)).unwrap();
         let folder = prefix.folder(&"s".repeat(63), &name, &name, "2b9e0c52-7a0b-4b8e-9d4e-0d5d7c3b1a2f");
-        let key = folder.recording(&name, u32::MAX, "cpuprofile");
+        let key = folder.recording(&name, u32::MAX, &"w".repeat(24), "cpuprofile");
         assert_eq!(Key::parse(key.as_str()).as_ref(), Ok(&key));
-        assert!(key.as_str().ends_with("-4294967295.cpuprofile"));
+        assert!(key.as_str().ends_with(&format!("-4294967295-{}.cpuprofile", "w".repeat(24))));
         assert!(folder.as_str().ends_with("-2b9e0c52-7a0b-4b8e-9d4e-0d5d7c3b1a2f"));
     }
 

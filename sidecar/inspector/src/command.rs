@@ -45,6 +45,19 @@ pub enum Command<'a> {
         /// terminated").
         timeout: Duration,
     },
+    /// `NodeWorker.enable`: a session with each worker thread, told by
+    /// [`Event::WorkerAttached`](crate::Event::WorkerAttached) before the reply for those that run.
+    NodeWorkerEnable,
+    /// `NodeWorker.sendMessageToWorker`: what a worker thread is asked. Its answer is read by
+    /// [`WorkerMessage`](crate::WorkerMessage).
+    ToWorker {
+        /// The worker's session.
+        session: u32,
+        /// Names the command within the worker's session.
+        id: i32,
+        /// What it is asked.
+        command: &'a Command<'a>,
+    },
     /// `NodeRuntime.enable`: belongs before [`Self::NotifyWhenWaitingForDisconnect`]. Node 18 refuses it
     /// (-32601, not found) and needs none.
     NodeRuntimeEnable,
@@ -71,6 +84,8 @@ impl Command<'_> {
             Self::DebuggerEnable => "Debugger.enable",
             Self::DebuggerDisable => "Debugger.disable",
             Self::Evaluate { .. } => "Runtime.evaluate",
+            Self::NodeWorkerEnable => "NodeWorker.enable",
+            Self::ToWorker { .. } => "NodeWorker.sendMessageToWorker",
             Self::NodeRuntimeEnable => "NodeRuntime.enable",
             Self::NotifyWhenWaitingForDisconnect { .. } => "NodeRuntime.notifyWhenWaitingForDisconnect",
         }
@@ -99,6 +114,11 @@ impl Command<'_> {
                 "samplingInterval": at_most_i32(interval.into()),
                 "includeObjectsCollectedByMajorGC": collected,
                 "includeObjectsCollectedByMinorGC": collected,
+            }),
+            Self::NodeWorkerEnable => json!({ "waitForDebuggerOnStart": false }),
+            Self::ToWorker { session, id, command } => json!({
+                "sessionId": session.to_string(),
+                "message": command.to_json(CommandId(id)),
             }),
             Self::TakeHeapSnapshot => json!({ "reportProgress": true }),
             Self::ProfilerSetSamplingInterval(interval) => {

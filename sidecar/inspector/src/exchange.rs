@@ -18,7 +18,7 @@ use crate::text::LossyText;
 const MOST_PENDING: usize = 64;
 
 /// How much of an error's text is kept, in characters.
-const LONGEST_REFUSAL: usize = 512;
+pub(crate) const LONGEST_REFUSAL: usize = 512;
 
 /// What came in. `Bytes` are those of a streamed result: `&[u8]` from a connection, their place in the input
 /// from an [`Exchange`].
@@ -97,6 +97,11 @@ pub enum EventStream {
     /// `Profiler.consoleProfileFinished`: the bytes of a `.cpuprofile`. The app can send such events too, with
     /// `console.profile()`.
     ConsoleProfile,
+    /// `NodeWorker.receivedMessageFromWorker`: a JSON string, which [`WorkerMessage`](crate::WorkerMessage) reads.
+    WorkerMessage {
+        /// The worker's session.
+        session: u32,
+    },
 }
 
 impl EventStream {
@@ -104,6 +109,7 @@ impl EventStream {
         match self {
             Self::SnapshotChunk => "chunk",
             Self::ConsoleProfile => "profile",
+            Self::WorkerMessage { .. } => "message",
         }
     }
 }
@@ -120,6 +126,18 @@ pub enum Event {
         done: u32,
         /// Of so many.
         total: u32,
+    },
+    /// `NodeWorker.attachedToWorker`: there is a session with a worker thread.
+    WorkerAttached {
+        /// The session.
+        session: u32,
+        /// `threadId` of the worker.
+        thread: u32,
+    },
+    /// `NodeWorker.detachedFromWorker`: the worker thread has ended.
+    WorkerDetached {
+        /// The session.
+        session: u32,
     },
 }
 
@@ -458,6 +476,13 @@ impl Exchange {
                         Incoming::Event(Event::SnapshotProgress { done, total })
                     })
                 }
+                Some("NodeWorker.attachedToWorker") => attached(message.params),
+                Some("NodeWorker.detachedFromWorker") => {
+                    let session = message.params.and_then(|params| serde_json::from_str(params.get()).ok());
+                    session
+                        .and_then(|WorkerSession { session_id }| session_id.parse().ok())
+                        .map(|session| Incoming::Event(Event::WorkerDetached { session }))
+                }
                 _ => None,
             });
         };
@@ -480,13 +505,13 @@ impl Exchange {
 }
 
 #[derive(Deserialize)]
-struct Message<'a> {
+pub(crate) struct Message<'a> {
     #[serde(borrow)]
-    id: Option<&'a RawValue>,
+    pub(crate) id: Option<&'a RawValue>,
     #[serde(borrow)]
-    result: Option<&'a RawValue>,
+    pub(crate) result: Option<&'a RawValue>,
     #[serde(borrow)]
-    error: Option<&'a RawValue>,
+    pub(crate) error: Option<&'a RawValue>,
     #[serde(borrow)]
     method: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -500,9 +525,37 @@ struct Progressed {
 }
 
 #[derive(Deserialize)]
-struct Refusal {
-    code: i64,
-    message: LossyText,
+#[serde(rename_all = "camelCase")]
+struct WorkerSession<'a> {
+    session_id: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AttachedWorker<'a> {
+    session_id: &'a str,
+    worker_info: WorkerInfo,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WorkerInfo {
+    title: LossyText,
+}
+
+fn attached<Bytes>(params: Option<&RawValue>) -> Option<Incoming<Bytes>> {
+    let AttachedWorker { session_id, worker_info } = serde_json::from_str(params?.get()).ok()?;
+    // `workerId` is the session's number, too. The title is Node's own up to the bracket: `[worker 3] NAME`.
+    let LossyText(title) = &worker_info.title;
+    let (thread, _) = title.strip_prefix("[worker ")?.split_once(']')?;
+    let (session, thread) = (session_id.parse().ok()?, thread.parse().ok()?);
+    Some(Incoming::Event(Event::WorkerAttached { session, thread }))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Refusal {
+    pub(crate) code: i64,
+    pub(crate) message: LossyText,
 }
 
 /// How much of the `remaining` bytes of a frame `input` holds.

@@ -34,6 +34,7 @@ mod listing;
 mod reply;
 mod text;
 mod unescape;
+mod worker;
 
 pub use command::{Command, CommandId};
 pub use connection::Connection;
@@ -44,3 +45,4 @@ pub use handshake::SocketPath;
 pub use limits::Limits;
 pub use listing::list;
 pub use unescape::{Unescape, UnescapeError};
+pub use worker::{WorkerMessage, WorkerSaid};

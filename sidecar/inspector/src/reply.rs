@@ -45,7 +45,7 @@ pub(crate) fn closing(bytes: &[u8]) -> Option<usize> {
 /// a short one of letters and digits.
 pub(crate) fn event_closing(bytes: &[u8], stream: EventStream) -> Option<(usize, Option<&str>)> {
     let inner = closing(bytes)?;
-    if stream == EventStream::SnapshotChunk {
+    if stream != EventStream::ConsoleProfile {
         return Some((inner, None));
     }
     let titled = || {
@@ -91,27 +91,37 @@ impl<'a> Cursor<'a> {
         let stream = match self.string()? {
             b"HeapProfiler.addHeapSnapshotChunk" => EventStream::SnapshotChunk,
             b"Profiler.consoleProfileFinished" => EventStream::ConsoleProfile,
+            b"NodeWorker.receivedMessageFromWorker" => EventStream::WorkerMessage { session: 0 },
             _ => return Ok(Opening::Event),
         };
         match self.streamed(stream) {
-            Ok(length) => Ok(Opening::Streamed { stream, length }),
+            Ok((stream, length)) => Ok(Opening::Streamed { stream, length }),
             Err(Stopped::Mismatch) => Ok(Opening::Event),
             Err(Stopped::End) => Err(Stopped::End),
         }
     }
 
-    /// Where the streamed member's value begins.
-    fn streamed(&mut self, stream: EventStream) -> Result<usize, Stopped> {
+    /// Where the streamed member's value begins, and whose it is.
+    fn streamed(&mut self, mut stream: EventStream) -> Result<(EventStream, usize), Stopped> {
         self.token(b',')?;
         if self.key()? != "params" {
             return Err(Stopped::Mismatch);
         }
         self.token(b'{')?;
-        while self.key()? != stream.member() {
-            self.skip_flat()?;
+        loop {
+            let member = self.key()?;
+            if member == stream.member() {
+                return Ok((stream, self.at));
+            }
+            match &mut stream {
+                EventStream::WorkerMessage { session } if member == "sessionId" => {
+                    let digits = str::from_utf8(self.string()?).map_err(|_| Stopped::Mismatch)?;
+                    *session = digits.parse().map_err(|_| Stopped::Mismatch)?;
+                }
+                _ => self.skip_flat()?,
+            }
             self.token(b',')?;
         }
-        Ok(self.at)
     }
 
     /// A string without escapes.

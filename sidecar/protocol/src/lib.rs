@@ -31,7 +31,7 @@ pub use sidecar::{
     Attach, Hello, OpenedBy, PodRef, Process, ProcessId, Readiness, Seen, SessionPhase, SessionReport,
     SidecarMessage, Stall,
 };
-pub use upload::{Part, UploadGrant, Uploaded};
+pub use upload::{NamedArtifact, Part, UploadGrant, Uploaded, is_artifact_name};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -47,6 +47,8 @@ pub const AUDIENCE: &str = "pitwall";
 pub const MAX_MESSAGE: usize = 256 * 1024;
 /// How many sessions a sidecar runs or keeps unacknowledged at once.
 pub const MAX_SESSIONS: usize = 16;
+/// How many artifacts a session has at most.
+pub const MAX_ARTIFACTS: usize = 33;
 /// How many processes a [`Seen`] lists at most; the rest is only counted.
 pub const MAX_PROCESSES: usize = 64;
 

@@ -149,6 +149,13 @@ pub enum Recording {
         /// Whether the contents of strings are replaced before anything leaves the pod.
         redact: bool,
     },
+    /// A CPU recording or a heap sampling of the main thread and of worker threads, an artifact each.
+    AllThreads {
+        /// Of each thread.
+        recording: Box<Recording>,
+        /// How many worker threads at most.
+        workers: u32,
+    },
     /// A dry run: prove, check and report what this would take, and record nothing. Ends in
     /// [`crate::SessionPhase::Checked`]. A type of its own, so that a sidecar that doesn't know it refuses.
     Check {
@@ -173,7 +180,21 @@ impl Recording {
 
     /// Whether it is of the CPU.
     pub fn is_cpu(&self) -> bool {
-        matches!(self, Self::Cpu { .. } | Self::CpuInChunks { .. })
+        match self {
+            Self::Cpu { .. } | Self::CpuInChunks { .. } => true,
+            Self::AllThreads { recording, .. } => recording.is_cpu(),
+            Self::HeapSampling { .. } | Self::HeapSnapshot { .. } | Self::Check { .. } | Self::Unknown => {
+                false
+            }
+        }
+    }
+
+    /// What is recorded of the main thread.
+    pub fn of_main_thread(&self) -> &Self {
+        match self {
+            Self::AllThreads { recording, .. } => recording,
+            other => other,
+        }
     }
 }
 

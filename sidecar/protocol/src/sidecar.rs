@@ -1,6 +1,6 @@
 //! Messages from a sidecar to the operator.
 
-use crate::{EarlyEnd, Failure, Preflight, RequestUid, Uploaded};
+use crate::{EarlyEnd, Failure, NamedArtifact, Preflight, RequestUid, Uploaded};
 use serde::{Deserialize, Serialize};
 
 /// What a sidecar says.
@@ -24,6 +24,9 @@ pub enum SidecarMessage {
         upload_id: String,
         /// The first part that has no URL yet.
         first_part: u32,
+        /// Which of the session's artifacts; empty: the first.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        artifact: String,
     },
 }
 
@@ -164,6 +167,9 @@ pub enum SessionPhase {
     Published {
         /// What was stored.
         artifact: Uploaded,
+        /// The other artifacts, at most [`crate::MAX_ARTIFACTS`] in all.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        more: Vec<NamedArtifact>,
         /// Set when the recording is shorter than its window.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ended_early: Option<EarlyEnd>,

@@ -16,6 +16,9 @@ pub struct UploadGrant {
     pub urls: Vec<String>,
     /// How long the URLs are good for, in milliseconds from now.
     pub expires_in_ms: u64,
+    /// Which of the session's artifacts; empty: the first.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub artifact: String,
 }
 
 impl std::fmt::Debug for UploadGrant {
@@ -39,6 +42,23 @@ pub struct Part {
     pub etag: String,
     /// The part's length in bytes.
     pub bytes: u64,
+}
+
+/// An artifact of a session that has more than one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamedArtifact {
+    /// Its name, unique in the session: `worker-3` of the worker thread with the `threadId` 3. See
+    /// [`is_artifact_name`].
+    pub name: String,
+    /// What was stored.
+    pub uploaded: Uploaded,
+}
+
+/// Whether this can be an artifact's name: 1 to 24 of `a-z`, `0-9` and `-`. It becomes part of a key.
+pub fn is_artifact_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=24).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
 /// An artifact whose parts are all at the store; the operator completes it.

@@ -171,6 +171,7 @@ impl Chunks {
         Ok(Collected {
             spooled: finished.spooled,
             took,
+            more: vec![],
             remark: remark(joined, self.stats),
             recorded: Some(Duration::from_micros(micros)),
             cut,

@@ -8,13 +8,14 @@ use super::spool::{Compression, Spool, SpoolError, Spooled, Writer};
 use crate::attach::link::{Link, ending};
 use crate::clock;
 use crate::redact::{RedactError, Redactor};
+use crate::session::workers::OfThread;
 use pitwall_inspector::{Command, Connection, Error, Event, EventStream, Incoming, Unescape, UnescapeError};
 use pitwall_profile::cpu::JoinError;
 use pitwall_protocol::Recording;
 use std::time::Duration;
 
 /// How long the app may send nothing while it owes a profile: V8 serialises it in one go.
-pub(super) const SILENCE: Duration = Duration::from_mins(1);
+pub(crate) const SILENCE: Duration = Duration::from_mins(1);
 /// The same of a snapshot, whose first bytes come late.
 const SNAPSHOT_SILENCE: Duration = Duration::from_mins(5);
 
@@ -25,6 +26,8 @@ pub struct Collected {
     pub spooled: Spooled,
     /// From the command to the last byte of its answer.
     pub took: Duration,
+    /// The recordings of worker threads.
+    pub more: Vec<OfThread>,
     /// What isn't as it was asked for.
     pub remark: Option<String>,
     /// How long the recording is, where that isn't the time until it was ended.
@@ -82,6 +85,7 @@ fn command(recording: &Recording) -> Command<'static> {
     match recording {
         Recording::Cpu { .. }
         | Recording::CpuInChunks { .. }
+        | Recording::AllThreads { .. }
         | Recording::Check { .. }
         | Recording::Unknown => Command::ProfilerStop,
         Recording::HeapSampling { .. } => Command::HeapProfilerStopSampling,
@@ -99,20 +103,51 @@ pub async fn collect(
 ) -> Result<Collected, CollectError> {
     let snapshot = matches!(recording, Recording::HeapSnapshot { .. });
     // A snapshot comes faster than the best compression goes, and is large enough for the difference to matter.
-    let writer = spool.create(file, if snapshot { Compression::fast() } else { Compression::default() })?;
-    let (intake, outlet) = spill::queue(spool, &format!("{file}.raw"))?;
+    let level = if snapshot { Compression::fast() } else { Compression::default() };
     let redact = matches!(recording, Recording::HeapSnapshot { redact: true });
-    let compressing = tokio::task::spawn_blocking(move || compress(writer, redact, &outlet));
     let asked = clock::now();
+    let mut took = Duration::ZERO;
+    let spooled = spooling(spool, file, level, redact, async |intake| {
+        let relayed = relay(link, &command(recording), snapshot, intake, progress).await;
+        took = clock::now().saturating_duration_since(asked);
+        relayed
+    })
+    .await?;
+    Ok(Collected { spooled, took, more: vec![], remark: None, recorded: None, cut: None })
+}
+
+/// Takes to the spool what `relay` puts in, if it succeeds. A thread beside it compresses.
+pub(crate) async fn spooling(
+    spool: &Spool,
+    file: &str,
+    level: Compression,
+    redact: bool,
+    relay: impl AsyncFnOnce(&Intake) -> Result<(), CollectError>,
+) -> Result<Spooled, CollectError> {
+    let writer = spool.create(file, level)?;
+    let (intake, outlet) = spill::queue(spool, &format!("{file}.raw"))?;
+    let compressing = tokio::task::spawn_blocking(move || compress(writer, redact, &outlet));
     // Dropping this future drops `intake`: the thread then ends without finishing the file, which deletes it.
-    let relayed = relay(link, &command(recording), snapshot, intake, progress).await;
-    let took = clock::now().saturating_duration_since(asked);
+    let relayed = relay(&intake).await;
+    if relayed.is_ok() {
+        intake.complete();
+    } else {
+        drop(intake);
+    }
     let spooled = compressing.await.expect("the compressor neither panics nor is cancelled");
     // A full spool makes the relay fail too; the spool's own words say more.
     let spooled = spooled?;
     relayed?;
-    let spooled = spooled.expect("a relay that succeeded completes the file");
-    Ok(Collected { spooled, took, remark: None, recorded: None, cut: None })
+    Ok(spooled.expect("a relay that succeeded completes the file"))
+}
+
+/// Puts bytes into the queue before the compressor.
+pub(crate) fn put(intake: &Intake, bytes: Vec<u8>) -> Result<(), CollectError> {
+    match intake.push(bytes) {
+        Ok(()) => Ok(()),
+        Err(IntakeError::Spool(error)) => Err(CollectError::Spool(error)),
+        Err(IntakeError::Gone) => Err(CollectError::Lost("the spool stopped taking it".to_owned())),
+    }
 }
 
 /// Compresses what comes, and finishes the file if all of it came.
@@ -154,29 +189,23 @@ async fn relay(
     link: &mut Link,
     command: &Command<'_>,
     snapshot: bool,
-    intake: Intake,
+    intake: &Intake,
     mut progress: impl FnMut(u8),
 ) -> Result<(), CollectError> {
-    let put = |bytes: Vec<u8>| match intake.push(bytes) {
-        Ok(()) => Ok(()),
-        Err(IntakeError::Spool(error)) => Err(CollectError::Spool(error)),
-        Err(IntakeError::Gone) => Err(CollectError::Lost("the spool stopped taking it".to_owned())),
-    };
     let silence = if snapshot { SNAPSHOT_SILENCE } else { SILENCE };
     let sent = link.connection.send(command)?;
     let mut unescape = Unescape::default();
     loop {
         match heard(&mut link.connection, silence).await? {
-            Incoming::StreamChunk { id, bytes } if id == sent => put(bytes.to_vec())?,
+            Incoming::StreamChunk { id, bytes } if id == sent => put(intake, bytes.to_vec())?,
             Incoming::EventChunk { stream: EventStream::SnapshotChunk, bytes } if snapshot => {
                 let mut decoded = Vec::new();
                 unescape.push(bytes, &mut decoded)?;
-                put(decoded)?;
+                put(intake, decoded)?;
             }
             Incoming::EventEnd { stream: EventStream::SnapshotChunk, .. } if snapshot => unescape.finish()?,
             Incoming::Event(Event::SnapshotProgress { done, total }) => progress(percent(done, total)),
             Incoming::StreamEnd { id, .. } | Incoming::Reply { id, .. } if id == sent => {
-                intake.complete();
                 return Ok(());
             }
             Incoming::Refused { id, message, .. } if id == sent => {
@@ -189,7 +218,7 @@ async fn relay(
     }
 }
 
-pub(super) async fn heard(
+pub(crate) async fn heard(
     connection: &mut Connection,
     silence: Duration,
 ) -> Result<Incoming<&[u8]>, CollectError> {

@@ -310,6 +310,7 @@ mod tests {
             first_part,
             urls: (0..urls).map(|at| format!("https://store/{id}/{}", at + first_part as usize)).collect(),
             expires_in_ms: 60_000,
+            artifact: String::new(),
         }
     }
 

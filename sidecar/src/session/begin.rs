@@ -2,11 +2,13 @@
 
 use super::effect::Effect;
 use super::machine::{Inspector, LATE_WATCH, Session, Shown, Wanted};
+use super::recorder;
 use crate::journal::{Mark, Record};
 use crate::publish::upload::Upload;
 use pitwall_protocol::{
     ContainerBounds, Failure, FailureReason, OpenedBy, Recording, SessionPhase, Stall, Start,
 };
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// After a restart, how long the end is held back for a port that the former worker's signal may open.
@@ -55,6 +57,9 @@ impl Session {
             listener: None,
             first_grant: Some((start.grant, now)),
             upload: None,
+            artifact: String::new(),
+            waiting: VecDeque::new(),
+            stored: vec![],
             ended_early: None,
             recorded: Duration::ZERO,
             node_version: None,
@@ -70,7 +75,8 @@ impl Session {
             random: fastrand::Rng::with_seed(seed),
         };
         let mut effects = vec![];
-        let possible = match &session.wanted.recording {
+        let recording = &session.wanted.recording;
+        let possible = match recording.of_main_thread() {
             Recording::Cpu { sampling_interval_us } | Recording::CpuInChunks { sampling_interval_us, .. } => {
                 *sampling_interval_us > 0 && start.duration_ms > 0
             }
@@ -78,8 +84,9 @@ impl Session {
                 *sampling_interval_bytes > 0 && start.duration_ms > 0
             }
             Recording::HeapSnapshot { .. } => start.duration_ms == 0,
-            Recording::Check { .. } | Recording::Unknown => false,
+            Recording::AllThreads { .. } | Recording::Check { .. } | Recording::Unknown => false,
         };
+        let possible = possible && recorder::can_record(recording);
         if possible {
             effects.push(Effect::Prove);
         } else {
@@ -145,6 +152,9 @@ impl Session {
             listener,
             first_grant: None,
             upload: record.spooled.map(Upload::new),
+            artifact: record.artifact,
+            waiting: record.waiting.into(),
+            stored: record.stored,
             ended_early: record.ended_early,
             recorded: Duration::from_millis(record.recorded_ms),
             node_version: record.node_version,

@@ -4,22 +4,20 @@ use super::begin::Begun;
 use super::effect::{BeginError, Effect, Event};
 use super::machine::Session;
 use super::preflight::Measured;
-use super::recorder;
+use super::recorder::{self, Underway};
 use crate::attach::close::{close, close_late, leave};
 use crate::attach::eyes::Eyes;
 use crate::attach::ladder::{self, Proved, failure, gone};
-use crate::attach::link::{Link, ending};
+use crate::attach::link::Link;
 use crate::attach::open::{OpenError, open};
 use crate::clock;
 use crate::discover::parse::Listener;
 use crate::discover::procfs::ProcRoot;
 use crate::journal::{Journal, Record};
-use crate::publish::chunks::Chunks;
-use crate::publish::collect::{CollectError, Collected, collect};
+use crate::publish::collect::{CollectError, Collected};
 use crate::publish::put::put;
 use crate::publish::spool::Spool;
 use crate::trust::StoreTrust;
-use pitwall_inspector::Incoming;
 use pitwall_profile::cpu::JoinError;
 use pitwall_protocol::{
     ContainerRef, Failure, FailureReason, ProcessId, Recording, RequestUid, SessionReport, SidecarMessage,
@@ -114,7 +112,7 @@ pub async fn drive(
         told,
         outcomes,
         link: Arc::new(Mutex::new(None)),
-        chunks: Arc::new(Mutex::new(None)),
+        underway: Arc::new(Mutex::new(None)),
         inspector: Running::default(),
         artifact: Running::default(),
         free: false,
@@ -129,8 +127,8 @@ struct Driver {
     told: mpsc::Sender<(Key, Told)>,
     outcomes: mpsc::Sender<Outcome>,
     link: Arc<Mutex<Option<Link>>>,
-    /// Taken after `link` where both are.
-    chunks: Arc<Mutex<Option<Chunks>>>,
+    /// What runs. Taken after `link` where both are.
+    underway: Arc<Mutex<Option<Underway>>>,
     inspector: Running,
     artifact: Running,
     free: bool,
@@ -201,22 +199,22 @@ impl Driver {
                     });
                 }
                 Effect::Begin { recording, node_version, file } => self.record(recording, node_version, file),
-                Effect::Watch { guard } => self.watch(guard),
+                Effect::Watch { guard, recording, file } => self.watch(guard, recording, file),
                 Effect::Collect { recording, file } => self.collect(recording, file),
                 Effect::Close { listener } => {
                     let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
-                    let chunks = self.chunks.clone();
+                    let underway = self.underway.clone();
                     self.begin(Lane::Inspector, async move {
-                        drop(chunks.lock().await.take());
+                        drop(underway.lock().await.take());
                         let link = link.lock().await.take();
                         Event::Closed(close(&ground.eyes, &ground.proc, process, link, &listener).await)
                     });
                 }
                 Effect::Leave => {
                     let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
-                    let chunks = self.chunks.clone();
+                    let underway = self.underway.clone();
                     self.begin(Lane::Inspector, async move {
-                        drop((chunks.lock().await.take(), link.lock().await.take()));
+                        drop((underway.lock().await.take(), link.lock().await.take()));
                         Event::Closed(leave(&ground.proc, process).await)
                     });
                 }
@@ -235,13 +233,14 @@ impl Driver {
                     });
                 }
                 Effect::DropPut => self.artifact.end(),
-                Effect::NeedParts { upload_id, first_part } => {
+                Effect::NeedParts { upload_id, first_part, artifact } => {
                     let (request, process) = self.key.clone();
                     self.tell(Told::Message(SidecarMessage::NeedParts {
                         request,
                         process,
                         upload_id,
                         first_part,
+                        artifact,
                     }))
                     .await;
                 }
@@ -281,19 +280,20 @@ impl Driver {
     }
 
     fn record(&mut self, recording: Recording, node_version: String, file: String) {
-        let (link, chunks, ground) = (self.link.clone(), self.chunks.clone(), self.ground.clone());
+        let (link, underway, ground) = (self.link.clone(), self.underway.clone(), self.ground.clone());
         self.begin(Lane::Inspector, async move {
             let begin = async |link: &mut Link| {
-                let running = recorder::begin(link, &recording, &node_version, &ground.spool, &file).await?;
-                *chunks.lock().await = running.chunks;
-                Ok(running.took)
+                let begun = recorder::begin(link, &recording, &node_version, &ground.spool, &file).await?;
+                let took = begun.took;
+                *underway.lock().await = Some(begun);
+                Ok(took)
             };
             Event::Began(with(&link, begin).await)
         });
     }
 
     fn collect(&mut self, recording: Recording, file: String) {
-        let (link, chunks, ground) = (self.link.clone(), self.chunks.clone(), self.ground.clone());
+        let (link, underway, ground) = (self.link.clone(), self.underway.clone(), self.ground.clone());
         let (tell, mut last) = (self.teller(), None);
         let progress = move |percent| {
             if last.replace(percent) != Some(percent) {
@@ -301,28 +301,30 @@ impl Driver {
             }
         };
         self.begin(Lane::Inspector, async move {
-            let chunks = chunks.lock().await.take();
-            match chunks {
-                Some(chunks) => take_over_chunks(&link, chunks).await,
-                None => take_over(&link, &ground.spool, &file, &recording, progress).await,
+            let mut link = link.lock().await;
+            let underway = underway.lock().await.take().unwrap_or_default();
+            let there = link.as_mut().ok_or_else(|| "dropped".to_owned());
+            let event =
+                collected(underway.take_over(there, &ground.spool, &file, &recording, progress).await);
+            if is_cut(&event) {
+                // Node may be waiting for this side to hang up.
+                *link = None;
             }
+            event
         });
     }
 
-    fn watch(&mut self, guard: Option<u64>) {
-        let (link, chunks, ground, process) =
-            (self.link.clone(), self.chunks.clone(), self.ground.clone(), self.key.1);
+    fn watch(&mut self, guard: Option<u64>, recording: Recording, file: String) {
+        let (link, underway, ground, process) =
+            (self.link.clone(), self.underway.clone(), self.ground.clone(), self.key.1);
         self.begin(Lane::Inspector, async move {
             let event = tokio::select! {
-                event = watch(&link, &chunks) => event,
+                event = watch(&link, &underway) => event,
                 numbers = too_much_memory(&ground.proc, process, guard) => Event::Guarded(numbers),
             };
             let Event::Lost(how) = event else { return event };
-            let chunks = chunks.lock().await.take();
-            match chunks {
-                Some(chunks) => collected(chunks.collect(Err(how)).await),
-                None => Event::Lost(how),
-            }
+            let underway = underway.lock().await.take().unwrap_or_default();
+            collected(underway.take_over(Err(how), &ground.spool, &file, &recording, |_| {}).await)
         });
     }
 
@@ -416,54 +418,24 @@ async fn too_much_memory(proc: &ProcRoot, process: ProcessId, limit: Option<u64>
     }
 }
 
-async fn watch(slot: &Mutex<Option<Link>>, chunks: &Mutex<Option<Chunks>>) -> Event {
+async fn watch(slot: &Mutex<Option<Link>>, underway: &Mutex<Option<Underway>>) -> Event {
     let mut slot = slot.lock().await;
-    let mut chunks = chunks.lock().await;
-    if let (Some(running), Some(link)) = (chunks.as_mut(), slot.as_mut()) {
-        let Err(error) = running.record(link).await else { return Event::Exiting };
-        *slot = None;
-        return Event::Lost(error.ending());
-    }
-    let how = loop {
-        let Some(link) = slot.as_mut() else { break "dropped".to_owned() };
-        if link.exiting {
-            return Event::Exiting;
-        }
-        match link.connection.next().await {
-            Ok(Incoming::Event(pitwall_inspector::Event::WaitingForDisconnect)) => link.exiting = true,
-            Ok(Incoming::Closed(closed)) => break ending(closed),
-            Ok(_) => {}
-            Err(error) => break error.to_string(),
-        }
+    let mut underway = underway.lock().await;
+    let (Some(link), Some(underway)) = (slot.as_mut(), underway.as_mut()) else {
+        return Event::Lost("dropped".to_owned());
     };
+    let Err(error) = underway.record(link).await else { return Event::Exiting };
     *slot = None;
-    Event::Lost(how)
+    Event::Lost(error.ending())
 }
 
-async fn take_over(
-    slot: &Mutex<Option<Link>>,
-    spool: &Spool,
-    file: &str,
-    recording: &Recording,
-    progress: impl FnMut(u8),
-) -> Event {
-    let mut slot = slot.lock().await;
-    let Some(link) = slot.as_mut() else { return Event::Lost("dropped".to_owned()) };
-    let event = collected(collect(link, spool, file, recording, progress).await);
-    if matches!(event, Event::Lost(_)) {
-        *slot = None;
+/// Whether the connection is of no more use.
+fn is_cut(event: &Event) -> bool {
+    match event {
+        Event::Lost(_) => true,
+        Event::Collected(collected) => collected.cut.is_some(),
+        _ => false,
     }
-    event
-}
-
-/// The last chunk, and all of them joined.
-async fn take_over_chunks(slot: &Mutex<Option<Link>>, chunks: Chunks) -> Event {
-    let mut slot = slot.lock().await;
-    let event = collected(chunks.collect(slot.as_mut().ok_or_else(|| "dropped".to_owned())).await);
-    if matches!(&event, Event::Collected(collected) if collected.cut.is_some()) {
-        *slot = None;
-    }
-    event
 }
 
 fn collected(result: Result<Collected, CollectError>) -> Event {

@@ -112,6 +112,10 @@ pub enum Effect {
     Watch {
         /// What it may use, in bytes.
         guard: Option<u64>,
+        /// What is recorded.
+        recording: Recording,
+        /// The file on the spool for what had come over when the connection ends.
+        file: String,
     },
     /// Inspector's lane: end the recording, and take it over to the spool.
     Collect {
@@ -149,6 +153,8 @@ pub enum Effect {
         upload_id: String,
         /// The first part without a URL.
         first_part: u32,
+        /// Which of the session's artifacts.
+        artifact: String,
     },
     /// Tell the operator.
     Report(Box<SessionReport>),

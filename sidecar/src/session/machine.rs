@@ -2,6 +2,7 @@
 
 use super::effect::{BeginError, Effect, Event};
 use super::preflight::{Measured, preflight, refusal};
+use super::workers::OfThread;
 use crate::attach::close::Closure;
 use crate::attach::ladder::{Proved, failure};
 use crate::discover::parse::Listener;
@@ -9,9 +10,10 @@ use crate::journal::{Mark, Record, session_name};
 use crate::publish::collect::Collected;
 use crate::publish::upload::{Step, Upload};
 use pitwall_protocol::{
-    Attach, Check, ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, OpenedBy, Preflight,
-    ProcessId, Recording, RequestUid, SessionPhase, Stall,
+    Attach, Check, ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, NamedArtifact, OpenedBy,
+    Preflight, ProcessId, Recording, RequestUid, SessionPhase, Stall,
 };
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// How long the port may take to open after the signal.
@@ -49,7 +51,14 @@ pub struct Session {
     pub(super) opened_by: OpenedBy,
     pub(super) listener: Option<Listener>,
     pub(super) first_grant: Option<Grant>,
+    /// The artifact that is on its way.
     pub(super) upload: Option<Upload>,
+    /// Its name; empty: the first.
+    pub(super) artifact: String,
+    /// The artifacts that wait for their turn.
+    pub(super) waiting: VecDeque<OfThread>,
+    /// Those that are at the store, the first one first.
+    pub(super) stored: Vec<NamedArtifact>,
     pub(super) ended_early: Option<EarlyEnd>,
     pub(super) recorded: Duration,
     pub(super) node_version: Option<String>,
@@ -273,6 +282,8 @@ impl Session {
                     upload.put_done(result, now, jitter);
                 }
             }
+            // Of an artifact that is stored already.
+            Event::Grant(grant) if grant.artifact != self.artifact => {}
             Event::Grant(grant) => match &mut self.upload {
                 Some(upload) if self.outcome.is_none() => {
                     if upload.grant(grant, now) {
@@ -296,7 +307,8 @@ impl Session {
     }
 
     fn collected(&mut self, collected: Collected, now: Instant, effects: &mut Vec<Effect>) {
-        let Collected { spooled, took, remark, recorded, cut } = collected;
+        let Collected { spooled, took, more, remark, recorded, cut } = collected;
+        self.waiting = more.into();
         self.stall.stop_us = micros(took);
         self.recorded = recorded.unwrap_or(self.recorded);
         self.remark = self.remark.take().or(remark);
@@ -343,7 +355,11 @@ impl Session {
                 if self.ended_early.is_some() {
                     self.collect(now, now, effects);
                 } else {
-                    effects.push(Effect::Watch { guard: self.wanted.guard_bytes });
+                    effects.push(Effect::Watch {
+                        guard: self.wanted.guard_bytes,
+                        recording: self.wanted.recording.clone(),
+                        file: self.file(),
+                    });
                 }
             }
             Err(error) => self.not_begun(error, now, effects),
@@ -587,14 +603,16 @@ impl Session {
         if self.outcome.is_none() {
             self.move_upload(now, effects);
         }
-        let spooled = if self.outcome.is_some() { self.upload.take() } else { None };
+        let mut spooled = vec![];
+        if self.outcome.is_some() {
+            spooled.extend(self.upload.take().map(|upload| upload.spooled().file.clone()));
+            spooled.extend(self.waiting.drain(..).map(|waiting| waiting.spooled.file));
+        }
         if self.outcome.is_some() && !self.outcome_journaled {
             self.outcome_journaled = true;
             effects.push(self.journal(now));
         }
-        if let Some(upload) = spooled {
-            effects.push(Effect::DeleteSpooled(upload.spooled().file.clone()));
-        }
+        effects.extend(spooled.into_iter().map(Effect::DeleteSpooled));
         if let Some(report) = self.due_report(now) {
             effects.push(Effect::Report(Box::new(report)));
         }
@@ -612,13 +630,28 @@ impl Session {
         match upload.step(now) {
             Step::Put(part) => effects.push(Effect::Put { file: upload.spooled().file.clone(), part }),
             Step::NeedParts { upload_id, first_part } => {
-                effects.push(Effect::NeedParts { upload_id, first_part });
+                let artifact = self.artifact.clone();
+                effects.push(Effect::NeedParts { upload_id, first_part, artifact });
             }
             Step::Wait => {}
-            Step::Stored(artifact) => {
-                let recorded_ms = millis(self.recorded);
-                let ended_early = self.ended_early;
-                self.conclude(SessionPhase::Published { artifact, ended_early, recorded_ms });
+            Step::Stored(uploaded) => {
+                let name = std::mem::take(&mut self.artifact);
+                self.stored.push(NamedArtifact { name, uploaded });
+                if let Some(next) = self.waiting.pop_front() {
+                    effects.push(Effect::DeleteSpooled(upload.spooled().file.clone()));
+                    self.artifact = next.name;
+                    self.upload = Some(Upload::new(next.spooled));
+                    effects.push(self.journal(now));
+                    return self.move_upload(now, effects);
+                }
+                let mut stored = std::mem::take(&mut self.stored).into_iter();
+                let Some(NamedArtifact { uploaded: artifact, .. }) = stored.next() else { return };
+                self.conclude(SessionPhase::Published {
+                    artifact,
+                    more: stored.collect(),
+                    ended_early: self.ended_early,
+                    recorded_ms: millis(self.recorded),
+                });
             }
             Step::Failed(failure) => self.conclude(SessionPhase::Failed(failure)),
         }
@@ -659,6 +692,9 @@ impl Session {
             written_unix_ms: 0,
             inspector,
             spooled: self.upload.as_ref().map(|upload| upload.spooled().clone()),
+            artifact: self.artifact.clone(),
+            waiting: self.waiting.iter().cloned().collect(),
+            stored: self.stored.clone(),
             ended_early: self.ended_early,
             recorded_ms: millis(self.recorded),
             node_version: self.node_version.clone(),
@@ -678,6 +714,7 @@ pub fn switch_margin(recording: &Recording) -> Duration {
         Recording::Cpu { .. }
         | Recording::CpuInChunks { .. }
         | Recording::HeapSampling { .. }
+        | Recording::AllThreads { .. }
         | Recording::Check { .. }
         | Recording::Unknown => SWITCH_MARGIN,
     }
@@ -685,9 +722,10 @@ pub fn switch_margin(recording: &Recording) -> Duration {
 
 /// The extension by which `DevTools` knows what it opens.
 fn extension(recording: &Recording) -> &'static str {
-    match recording {
+    match recording.of_main_thread() {
         Recording::Cpu { .. }
         | Recording::CpuInChunks { .. }
+        | Recording::AllThreads { .. }
         | Recording::Check { .. }
         | Recording::Unknown => "cpuprofile",
         Recording::HeapSampling { .. } => "heapprofile",
@@ -698,7 +736,7 @@ fn extension(recording: &Recording) -> &'static str {
 /// Why this version of Node can't record it, if so.
 fn unsupported(recording: &Recording, node_version: &str) -> Option<String> {
     let major = node_version.strip_prefix('v').and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
-    match recording {
+    match recording.of_main_thread() {
         Recording::HeapSampling { collected: true, .. } if major.is_some_and(|major| major < 20) => {
             Some(format!(
                 "Node.js {node_version} can't sample what the garbage collector frees, and would leave it out without a \

@@ -17,6 +17,7 @@ pub mod recorder;
 mod report;
 #[cfg(test)]
 mod tests;
+pub mod workers;
 
 pub use begin::Begun;
 pub use effect::{BeginError, Effect, Event};

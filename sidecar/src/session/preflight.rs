@@ -52,9 +52,10 @@ pub fn preflight(recording: &Recording, measured: &Measured, bounds: &ContainerB
         small.saturating_mul(of_small).saturating_add(large.saturating_mul(of_large))
     };
     let mut result = Preflight { used_bytes: used, heap_bytes: heap, ..Preflight::default() };
-    match recording {
+    match recording.of_main_thread() {
         Recording::Cpu { .. }
         | Recording::CpuInChunks { .. }
+        | Recording::AllThreads { .. }
         | Recording::Check { .. }
         | Recording::Unknown => {
             result.growth_bytes = PROFILER_GROWTH;
@@ -70,6 +71,9 @@ pub fn preflight(recording: &Recording, measured: &Measured, bounds: &ContainerB
             result.artifact_bytes = sum(SNAPSHOT_FILE, SNAPSHOT_FILE_LARGE) / 10;
             result.checks = checks(&result, bounds, node_free, spool_left);
         }
+    }
+    if let Recording::AllThreads { workers, .. } = recording {
+        result.growth_bytes = result.growth_bytes.saturating_mul(u64::from(*workers) + 1);
     }
     result
 }

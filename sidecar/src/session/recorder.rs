@@ -2,29 +2,93 @@
 
 use super::effect::BeginError;
 use super::preflight::Measured;
+use super::workers::Workers;
 use crate::attach::ladder::failure;
-use crate::attach::link::{CallError, Link};
+use crate::attach::link::{CallError, Link, ending};
 use crate::clock;
 use crate::discover::procfs::ProcRoot;
 use crate::publish::chunks::Chunks;
+use crate::publish::collect::{CollectError, Collected, collect};
 use crate::publish::spool::Spool;
-use pitwall_inspector::{Command, expression};
+use pitwall_inspector::{Command, Event, Incoming, expression};
 use pitwall_protocol::{FailureReason, ProcessId, Recording};
 use std::time::Duration;
 
 /// How long Node may take to start its profiler: 1.5 s a gigabyte of small objects, on a slow machine.
 pub const BEGIN_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// The most worker threads that are recorded at once.
+const MOST_WORKERS: usize = 32;
 /// No chunk of a recording is shorter: milliseconds.
 const SHORTEST_CHUNK_MS: u32 = 100;
 
 /// A recording that runs.
-#[derive(Debug)]
-pub struct Running {
+#[derive(Debug, Default)]
+pub struct Underway {
     /// What its start took.
     pub took: Duration,
     /// What takes it over while it runs, where it comes in chunks.
     pub chunks: Option<Chunks>,
+    /// The worker threads that are recorded beside the main thread.
+    pub workers: Option<Workers>,
+}
+
+impl Underway {
+    /// Records until the app wants to exit ([`Link::exiting`]) or the connection ends.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time: what has come is kept.
+    pub async fn record(&mut self, link: &mut Link) -> Result<(), CollectError> {
+        if let Some(chunks) = &mut self.chunks {
+            return chunks.record(link).await;
+        }
+        while !link.exiting {
+            match link.connection.next().await? {
+                Incoming::Event(Event::WaitingForDisconnect) => link.exiting = true,
+                Incoming::Event(event) => {
+                    if let Some(workers) = &mut self.workers {
+                        workers.heard(event);
+                    }
+                }
+                Incoming::Closed(closed) => return Err(CollectError::Lost(ending(closed))),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the recording, and takes over what there is: without a `link`, which was lost for a reason, what had come
+    /// over by then. `progress` hears how much of a heap was walked, in percent.
+    pub async fn take_over(
+        self,
+        link: Result<&mut Link, String>,
+        spool: &Spool,
+        file: &str,
+        recording: &Recording,
+        progress: impl FnMut(u8),
+    ) -> Result<Collected, CollectError> {
+        if let Some(chunks) = self.chunks {
+            return chunks.collect(link).await;
+        }
+        let link = link.map_err(CollectError::Lost)?;
+        let recording = recording.of_main_thread();
+        let mut collected = collect(link, spool, file, recording, progress).await?;
+        if let Some(workers) = self.workers {
+            let of_workers = workers.collect(link, spool, file, recording).await;
+            (collected.more, collected.remark, collected.cut) = of_workers;
+        }
+        Ok(collected)
+    }
+}
+
+/// Whether this can be recorded, as far as it is not the target's to say.
+pub fn can_record(recording: &Recording) -> bool {
+    match recording {
+        Recording::AllThreads { recording, .. } => {
+            matches!(**recording, Recording::Cpu { .. } | Recording::HeapSampling { .. })
+        }
+        _ => true,
+    }
 }
 
 /// Starts what records over a window, or prepares for a snapshot. `file` is what its file on the spool will be called.
@@ -34,9 +98,9 @@ pub async fn begin(
     node_version: &str,
     spool: &Spool,
     file: &str,
-) -> Result<Running, BeginError> {
+) -> Result<Underway, BeginError> {
     within(async {
-        let start = match recording {
+        let start = match recording.of_main_thread() {
             Recording::Cpu { sampling_interval_us } | Recording::CpuInChunks { sampling_interval_us, .. } => {
                 let interval = Duration::from_micros((*sampling_interval_us).into());
                 let set = Command::ProfilerSetSamplingInterval(interval);
@@ -48,7 +112,7 @@ pub async fn begin(
                 {
                     let length = Duration::from_millis((*chunk_ms).max(SHORTEST_CHUNK_MS).into());
                     let (chunks, took) = Chunks::begin(link, spool, file, interval, length).await?;
-                    return Ok(Some(Running { took, chunks: Some(chunks) }));
+                    return Ok(Some(Underway { took, chunks: Some(chunks), workers: None }));
                 }
                 Command::ProfilerStart
             }
@@ -70,7 +134,7 @@ pub async fn begin(
                 }
                 Command::HeapProfilerEnable
             }
-            Recording::Check { .. } | Recording::Unknown => {
+            Recording::AllThreads { .. } | Recording::Check { .. } | Recording::Unknown => {
                 return Err(CallError::Refused {
                     method: "nothing",
                     message: "unknown recording".to_owned(),
@@ -82,7 +146,15 @@ pub async fn begin(
         }
         let asked = clock::now();
         link.call(&start).await?;
-        Ok(Some(Running { took: clock::now().saturating_duration_since(asked), chunks: None }))
+        let took = clock::now().saturating_duration_since(asked);
+        let workers = match recording {
+            Recording::AllThreads { recording, workers } => {
+                let most = usize::try_from(*workers).unwrap_or(MOST_WORKERS).min(MOST_WORKERS);
+                Some(Workers::begin(link, recording, most).await?)
+            }
+            _ => None,
+        };
+        Ok(Some(Underway { took, chunks: None, workers }))
     })
     .await?
     .ok_or(BeginError::Exiting)

@@ -44,6 +44,7 @@ fn grant(upload: &str) -> UploadGrant {
         first_part: 1,
         urls: vec![format!("https://store/{upload}/1"), format!("https://store/{upload}/2")],
         expires_in_ms: 600_000,
+        artifact: String::new(),
     }
 }
 
@@ -82,7 +83,14 @@ fn began() -> Event {
 fn collected() -> Event {
     let spooled = Spooled { file: "f".into(), bytes: BYTES, uncompressed_bytes: 9000, sha256: "aa".into() };
     let took = Duration::from_millis(200);
-    Event::Collected(Box::new(Collected { spooled, took, remark: None, recorded: None, cut: None }))
+    Event::Collected(Box::new(Collected {
+        spooled,
+        took,
+        more: vec![],
+        remark: None,
+        recorded: None,
+        cut: None,
+    }))
 }
 
 fn put(number: u32) -> Event {
@@ -210,7 +218,9 @@ fn deeds(effects: &[Effect]) -> Vec<String> {
             Effect::Put { part, .. } => {
                 format!("Put {} {}", part.number, part.url.rsplit('/').nth(1).unwrap())
             }
-            Effect::NeedParts { upload_id, first_part } => format!("NeedParts {upload_id:?} {first_part}"),
+            Effect::NeedParts { upload_id, first_part, artifact: _ } => {
+                format!("NeedParts {upload_id:?} {first_part}")
+            }
             other => format!("{other:?}").split([' ', '(']).next().unwrap().to_owned(),
         })
         .collect()

@@ -182,9 +182,8 @@ impl Pod {
         tokio::time::timeout(PATIENCE, cleared).await.expect("journal and spool are cleared");
     }
 
-    /// What a published session stored: its facts agree with the store's bytes, and it is a profile.
-    pub(crate) fn published(&self, report: &SessionReport) -> (Uploaded, serde_json::Value) {
-        let SessionPhase::Published { artifact, .. } = &report.phase else { panic!("published: {report:?}") };
+    /// What the store holds of an artifact, whose facts agree with its bytes.
+    pub(crate) fn stored(&self, artifact: &Uploaded) -> serde_json::Value {
         let object = self.store.object(&artifact.upload_id);
         assert_eq!(artifact.bytes, object.len() as u64);
         assert_eq!(artifact.parts.iter().map(|part| part.bytes).sum::<u64>(), artifact.bytes);
@@ -192,8 +191,13 @@ impl Pod {
         let mut json = vec![];
         flate2::read::GzDecoder::new(&object[..]).read_to_end(&mut json).expect("gzip");
         assert_eq!(artifact.uncompressed_bytes, json.len() as u64);
-        let profile: serde_json::Value = serde_json::from_slice(&json).expect("a profile");
-        (artifact.clone(), profile)
+        serde_json::from_slice(&json).expect("a profile")
+    }
+
+    /// What a published session stored: its facts agree with the store's bytes, and it is a profile.
+    pub(crate) fn published(&self, report: &SessionReport) -> (Uploaded, serde_json::Value) {
+        let SessionPhase::Published { artifact, .. } = &report.phase else { panic!("published: {report:?}") };
+        (artifact.clone(), self.stored(artifact))
     }
 }
 

@@ -54,6 +54,7 @@ impl Store {
                 .map(|part| format!("https://{}/bucket/{upload}?part={part}&sig=a%2Fb", self.address))
                 .collect(),
             expires_in_ms: 600_000,
+            artifact: String::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use pitwall_crds::{ProfileRequest, ProfileRequestStatus};
-use pitwall_protocol::{ProcessId, RequestUid, Seen, SessionReport, Stall};
+use pitwall_protocol::{ProcessId, RequestUid, Seen, SessionReport, Stall, Uploaded};
 use serde_json::json;
 use std::collections::HashMap;
 
@@ -101,6 +101,7 @@ fn published() -> SessionPhase {
             uncompressed_bytes: 50,
             sha256: "00".into(),
         },
+        more: vec![],
         ended_early: None,
         recorded_ms: 30_000,
     }
@@ -108,6 +109,7 @@ fn published() -> SessionPhase {
 
 fn artifact() -> Artifact {
     Artifact {
+        thread: None,
         name: "a-17.cpuprofile".into(),
         r#type: pitwall_crds::ProfileType::Cpu,
         key: "shop/checkout/slow-r1/a-17.cpuprofile".into(),
@@ -390,7 +392,7 @@ fn an_upload_is_collected_once_and_acknowledged_only_when_its_end_is_written() {
     assert!(matches!(first.actions[..], [Action::Collect { .. }]), "{:?}", first.actions);
     observed.collections.insert(key(), CollectionState::Running);
     assert_eq!(plan(&running, &observed, at(40)).actions, []);
-    observed.collections.insert(key(), CollectionState::Stored(artifact()));
+    observed.collections.insert(key(), CollectionState::Stored(vec![artifact()]));
     let stored = plan(&running, &observed, at(41));
     assert_eq!(stored.actions, [Action::Analyse(vec![artifact()])]);
     assert_eq!(stored.targets[0].phase, TargetPhase::Stored);

@@ -134,7 +134,7 @@ fn folder() -> Folder {
 }
 
 fn object() -> Key {
-    folder().recording("checkout-5d9-x", 7, "cpuprofile")
+    folder().recording("checkout-5d9-x", 7, "", "cpuprofile")
 }
 
 fn media() -> Media {
@@ -331,7 +331,8 @@ async fn a_part_longer_than_its_url_allows_is_cut_off_and_leaves_nothing() {
 async fn a_full_store_says_so_and_takes_more_when_something_was_deleted() {
     let data = TempDir::new().unwrap();
     let running = start_with(data.path(), Some(1000), Duration::from_secs(30)).await;
-    let other = Prefix::default().folder("shop", "checkout", "other", "1").recording("pod", 1, "cpuprofile");
+    let other =
+        Prefix::default().folder("shop", "checkout", "other", "1").recording("pod", 1, "", "cpuprofile");
     running.store_object(&object(), &[1; 400]).await;
 
     let upload = running.begin(&other).await;

@@ -219,6 +219,33 @@ fn the_large_member_of_an_event_is_handed_on_unchanged() {
 }
 
 #[test]
+fn what_worker_threads_say_is_handed_on_with_their_session() {
+    let attached = |title: &str| {
+        format!(
+            r#"{{"method":"NodeWorker.attachedToWorker","params":{{"sessionId":"7","workerInfo":{{"workerId":"7","type":"worker","title":"{title}","url":""}},"waitingForDebugger":false}}}}"#
+        )
+    };
+    let said = r#"{"method":"NodeWorker.receivedMessageFromWorker","params":{"sessionId":"7","message":"{\"id\":1}"}}"#;
+    let bytes = [
+        text(&attached(r"[worker 3] my 9 \ud800 pool")),
+        text(&attached("[worker x]")),
+        text(said),
+        text(&said.replace("\"7\"", "\"x\"")),
+        text(r#"{"method":"NodeWorker.detachedFromWorker","params":{"sessionId":"7"}}"#),
+    ]
+    .concat();
+    for piece in [1, 7, 100, 10_000] {
+        let expected = [
+            Came::Event(Event::WorkerAttached { session: 7, thread: 3 }),
+            Came::EventStream(EventStream::WorkerMessage { session: 7 }, r#""{\"id\":1}""#.to_owned(), None),
+            Came::Event(Event::WorkerDetached { session: 7 }),
+            DROPPED,
+        ];
+        assert_eq!(feed(&mut exchange(), bytes.chunks(piece)).unwrap(), expected, "in pieces of {piece}");
+    }
+}
+
+#[test]
 fn a_reply_counts_once() {
     let bytes = [text(r#"{"id":1,"result":{}}"#), text(r#"{"id":1,"result":{"again":true}}"#)].concat();
     assert_eq!(feed(&mut exchange(), [&bytes[..]]).unwrap(), [Came::Reply(1, "{}".to_owned()), DROPPED]);

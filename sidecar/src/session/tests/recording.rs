@@ -18,7 +18,7 @@ fn the_straight_way_from_start_to_acknowledged() {
     assert!(!scene.session.occupies_process());
     assert_eq!(deeds(&scene.on(put(2))), ["DeleteSpooled"]);
     let end = scene.end().unwrap();
-    let SessionPhase::Published { artifact, ended_early, recorded_ms } = &end.phase else {
+    let SessionPhase::Published { artifact, ended_early, recorded_ms, .. } = &end.phase else {
         panic!("{end:?}")
     };
     assert_eq!((artifact.parts.len(), *ended_early, *recorded_ms), (2, None, 30_000));

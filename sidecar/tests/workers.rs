@@ -1,0 +1,153 @@
+//! Worker threads of real Node.js processes: an artifact each, beside the main thread's.
+
+mod pod;
+
+use pitwall_protocol::{EarlyEnd, NamedArtifact, Recording, SessionPhase, SessionReport, Start};
+use pod::app::App;
+use pod::operator::Channel;
+use pod::{PART, Pod, hottest};
+use serde_json::Value;
+use std::time::Duration;
+
+const NODE: &str = "22.23.3";
+const EVERY_NODE: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
+const CPU: Recording = Recording::Cpu { sampling_interval_us: 1000 };
+
+fn of_all_threads(recording: Recording, workers: u32) -> Recording {
+    Recording::AllThreads { recording: Box::new(recording), workers }
+}
+
+/// An app with so many worker threads; the third one is blocked.
+async fn app(pod: &Pod, version: &str, workers: usize) -> App {
+    let mut command = tokio::process::Command::new(pod::app::node(version));
+    command.arg("--inspect-port=0").arg(pod::app::script("workers.js")).arg(workers.to_string());
+    let app = App::start(&pod.container, command).await;
+    // The third one blocks a moment after it began.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    app
+}
+
+/// Answers every wish for URLs until the end.
+async fn end(pod: &Pod, channel: &mut Channel) -> SessionReport {
+    loop {
+        match channel.hear().await {
+            pitwall_protocol::SidecarMessage::NeedParts {
+                request,
+                process,
+                upload_id,
+                first_part,
+                artifact,
+            } => {
+                let upload =
+                    if upload_id.is_empty() { format!("{}-{artifact}", request.0) } else { upload_id };
+                let mut grant = pod.store.grant(&upload, PART, first_part, 4);
+                grant.artifact = artifact;
+                channel.say(&pitwall_protocol::OperatorMessage::Grant { request, process, grant }).await;
+            }
+            pitwall_protocol::SidecarMessage::Report(report) if report.phase.is_end() => return *report,
+            _ => {}
+        }
+    }
+}
+
+fn published(pod: &Pod, report: &SessionReport) -> (Value, Vec<(String, Value)>) {
+    let (_, main) = pod.published(report);
+    let SessionPhase::Published { more, .. } = &report.phase else { panic!("{report:?}") };
+    let profile = |one: &NamedArtifact| (one.name.clone(), pod.stored(&one.uploaded));
+    (main, more.iter().map(profile).collect())
+}
+
+#[tokio::test]
+async fn each_worker_thread_has_a_profile_of_its_own_and_one_that_is_blocked_is_said() {
+    for version in EVERY_NODE {
+        let (pod, mut channel) = Pod::connected().await;
+        let app = app(&pod, version, 4).await;
+        let recording = of_all_threads(CPU, 8);
+        let start = Start { recording, ..pod.start("r", app.id(), Duration::from_secs(2)) };
+        pod.begin(&mut channel, &start).await;
+        let end = end(&pod, &mut channel).await;
+        let (_, workers) = published(&pod, &end);
+        let names: Vec<_> = workers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["worker-1", "worker-2", "worker-4"], "{version} {:?}", end.remark);
+        for (name, profile) in &workers {
+            let thread = name.trim_start_matches("worker-");
+            assert_eq!(hottest(profile), format!("work{thread}"), "{version} {name}");
+        }
+        let remark = end.remark.clone().expect("one is missing");
+        assert!(remark.starts_with("3 of 4 worker threads are recorded"), "{remark}");
+        assert!(end.attach.as_ref().expect("it attached").closed);
+        assert_eq!(app.other_ports(), [] as [u16; 0]);
+        app.serves().await;
+        pod.acknowledge(&mut channel, &end).await;
+    }
+}
+
+#[tokio::test]
+async fn allocations_of_worker_threads_are_sampled() {
+    for version in EVERY_NODE {
+        let (pod, mut channel) = Pod::connected().await;
+        let app = app(&pod, version, 2).await;
+        let recording = Recording::HeapSampling { sampling_interval_bytes: 4 << 10, collected: false };
+        let recording = of_all_threads(recording, 8);
+        let start = Start { recording, ..pod.start("r", app.id(), Duration::from_secs(2)) };
+        pod.begin(&mut channel, &start).await;
+        let end = end(&pod, &mut channel).await;
+        let (main, workers) = published(&pod, &end);
+        assert!(main["head"].is_object());
+        assert_eq!(workers.len(), 2, "{version}");
+        for (name, profile) in &workers {
+            assert!(profile["head"]["children"].as_array().is_some_and(|of| !of.is_empty()), "{name}");
+        }
+        assert_eq!((end.remark.as_deref(), app.other_ports()), (None, vec![]));
+        pod.acknowledge(&mut channel, &end).await;
+    }
+}
+
+#[tokio::test]
+async fn at_most_so_many_threads_are_recorded_and_those_that_end_or_begin_meanwhile_are_said() {
+    let (pod, mut channel) = Pod::connected().await;
+    let mut app = app(&pod, NODE, 6).await;
+    let recording = of_all_threads(CPU, 4);
+    let start = Start { recording, ..pod.start("r", app.id(), Duration::from_secs(4)) };
+    pod.begin(&mut channel, &start).await;
+    channel.report(|report| matches!(report.phase, SessionPhase::Recording { .. })).await;
+    app.hears("end more").await;
+    let end = end(&pod, &mut channel).await;
+    let (_, workers) = published(&pod, &end);
+    let names: Vec<_> = workers.iter().map(|(name, _)| name.as_str()).collect();
+    // Of the first four, the second ended and the third is blocked.
+    assert_eq!(names, ["worker-1", "worker-4"], "{:?}", end.remark);
+    assert!(end.remark.clone().expect("some are missing").starts_with("2 of 7 worker threads"), "{end:?}");
+    app.serves().await;
+    pod.acknowledge(&mut channel, &end).await;
+}
+
+#[tokio::test]
+async fn an_app_that_exits_keeps_what_can_be_had_and_a_killed_one_has_nothing() {
+    for version in EVERY_NODE {
+        let (pod, mut channel) = Pod::connected().await;
+        let mut app = app(&pod, version, 2).await;
+        let recording = of_all_threads(CPU, 8);
+        let start = Start { recording, ..pod.start("r", app.id(), Duration::from_mins(1)) };
+        pod.begin(&mut channel, &start).await;
+        channel.report(|report| matches!(report.phase, SessionPhase::Recording { .. })).await;
+        app.hears("exit").await;
+        let end = end(&pod, &mut channel).await;
+        published(&pod, &end);
+        let SessionPhase::Published { ended_early, .. } = &end.phase else { unreachable!() };
+        assert_eq!(*ended_early, Some(EarlyEnd::ProcessExiting), "{version}: {end:?}");
+        assert_eq!(app.child.wait().await.expect("it ends").code(), Some(7), "{version}");
+        pod.acknowledge(&mut channel, &end).await;
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_recorded_of_all_threads_is_refused() {
+    let (pod, mut channel) = Pod::connected().await;
+    let app = app(&pod, NODE, 1).await;
+    let recording = of_all_threads(Recording::HeapSnapshot { redact: false }, 8);
+    let start = Start { recording, ..pod.start("r", app.id(), Duration::ZERO) };
+    pod.begin(&mut channel, &start).await;
+    let SessionPhase::Failed(failure) = channel.end().await.phase else { panic!("it is refused") };
+    assert_eq!(failure.reason, pitwall_protocol::FailureReason::Unsupported);
+}
