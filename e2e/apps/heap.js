@@ -23,4 +23,4 @@ function* dropMuch() {
 }
 
 setInterval(() => { for (const work of [keepSome, dropMuch]) [...work()]; }, 5);
-http.createServer((_, response) => response.end(`${kept.length}\n`)).listen(8080);
+http.createServer((_, response) => response.end(`${kept.length} ${held.length}\n`)).listen(8080);

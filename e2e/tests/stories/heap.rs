@@ -110,7 +110,13 @@ fn the_heap_of_node_26() {
 fn a_snapshot_that_could_kill_its_pod_is_refused_with_the_numbers_and_taken_when_overridden() {
     let story = Story::new("heap-preflight");
     // Its limit is 256 MiB: with ten times its heap it would be past that.
-    let pod = heap_app().env("HEAP_MIB", "30").deploy(&story).remove(0);
+    let mut manifest = heap_app().env("HEAP_MIB", "30").manifest();
+    // It holds all of that once it serves.
+    manifest["spec"]["template"]["spec"]["containers"][0]["startupProbe"] =
+        json!({ "httpGet": { "port": 8080, "path": "/" }, "periodSeconds": 1, "failureThreshold": 60 });
+    story.apply(&manifest);
+    story.kubectl(&["rollout", "status", "deployment/heap", "--timeout=90s"]);
+    let pod = story.pods("app=heap").remove(0);
 
     let object = Request::snapshot(&story, "refused", "heap", json!({})).finish(PATIENCE);
     assert_eq!(reason_of(&object), "PreflightRefused", "{}", object["status"]);
