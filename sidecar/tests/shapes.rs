@@ -116,3 +116,36 @@ fn free_port() -> u16 {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     free.local_addr().expect("an address").port()
 }
+
+#[tokio::test]
+async fn what_is_taken_for_node_and_is_not_is_named_and_never_signalled() {
+    let (pod, mut channel) = Pod::connected().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    // Node 26 makes one file of itself and an app.
+    let settings = serde_json::json!({ "main": script("server.js"), "output": folder.path().join("shop"),
+        "disableExperimentalSEAWarning": true });
+    std::fs::write(folder.path().join("sea.json"), settings.to_string()).expect("it is written");
+    let built = Command::new(node("26.10.0")).arg("--build-sea").arg(folder.path().join("sea.json")).output();
+    let built = built.await.expect("Node runs");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let mut single = App::start(&pod.container, Command::new(folder.path().join("shop"))).await;
+    // Bun goes by its name alone.
+    let bun = folder.path().join("bun");
+    std::fs::copy("/bin/sleep", &bun).expect("it is copied");
+    let mut bun = Command::new(bun).arg("600").kill_on_drop(true).spawn().expect("it starts");
+    let pid = bun.id().expect("it runs");
+    pod.container.admit(pid);
+
+    let seen = pod.look(&mut channel).await;
+    assert_eq!((seen.processes.len(), seen.others), (0, 2));
+    let named = |pid| seen.lookalikes.iter().find(|one| one.pid == pid).map(|one| one.runtime.as_str());
+    assert_eq!(named(pid), Some("Bun"));
+    assert_eq!(named(single.id().pid), Some("a single executable application of Node.js"));
+    pod.begin(&mut channel, &pod.start("r", single.id(), WINDOW)).await;
+    let SessionPhase::Failed(failure) = channel.end().await.phase else { panic!("it is refused") };
+    assert_eq!(failure.reason, FailureReason::NotNode);
+    assert!(failure.message.contains("a single executable application"), "{}", failure.message);
+    single.says("tick").await;
+    assert_eq!(single.other_ports(), [] as [u16; 0]);
+    assert!(bun.try_wait().expect("a child").is_none(), "it lives");
+}

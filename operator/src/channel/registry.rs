@@ -267,7 +267,12 @@ impl Registry {
         }
         match &message {
             OperatorMessage::Look(look) => {
-                let nothing = Seen { request: look.request.clone(), processes: Vec::new(), others: 0 };
+                let nothing = Seen {
+                    request: look.request.clone(),
+                    processes: Vec::new(),
+                    others: 0,
+                    lookalikes: vec![],
+                };
                 index
                     .sights
                     .entry((look.request.clone(), pod.clone()))

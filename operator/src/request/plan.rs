@@ -12,8 +12,8 @@ use pitwall_crds::{
     Artifact, Concurrency, DuringRollout, OnUnready, PodPick, ProfileType, Reason, TargetPhase, TargetStatus,
 };
 use pitwall_protocol::{
-    ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, NamedArtifact, Process, Readiness,
-    SessionPhase,
+    ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, Lookalike, NamedArtifact, Process,
+    Readiness, Seen, SessionPhase,
 };
 use std::time::Duration;
 
@@ -309,7 +309,7 @@ impl Plan {
                 self.again = Some(2 * SOON);
                 continue;
             };
-            match choose_processes(request, pod, &sight.seen.processes) {
+            match choose_processes(request, pod, &sight.seen) {
                 Ok(processes) => {
                     let blank = in_pod(&pod.name, &pod.uid);
                     for (at, process) in processes.iter().take(MAX_PROCESSES).enumerate() {
@@ -612,8 +612,9 @@ enum Unchosen {
 fn choose_processes<'a>(
     request: &ValidRequest,
     pod: &PodFacts,
-    processes: &'a [Process],
+    seen: &'a Seen,
 ) -> Result<Vec<&'a Process>, Unchosen> {
+    let processes = &seen.processes;
     let names = pod.container_names.join(", ");
     let chosen: Vec<_> = match &request.container {
         Some(container) if !pod.container_names.contains(container) => {
@@ -628,7 +629,15 @@ fn choose_processes<'a>(
             .container
             .as_ref()
             .map_or(format!("containers {names}"), |name| format!("container {name}"));
-        let message = format!("no process in {place} of pod {} is Node.js", pod.name);
+        let of_place =
+            |one: &&Lookalike| request.container.as_ref().is_none_or(|name| *name == one.container);
+        let lookalike = seen.lookalikes.iter().find(of_place).map_or_else(String::new, |one| {
+            format!(
+                ": pid {} in container {} is {}, which Pitwall can't record",
+                one.pid, one.container, one.runtime
+            )
+        });
+        let message = format!("no process in {place} of pod {} is Node.js{lookalike}", pod.name);
         return Err(Unchosen::Never(Reason::NoNodeProcess, message));
     };
     if chosen.iter().any(|process| process.container != first.container) {

@@ -28,8 +28,8 @@ pub use failure::{EarlyEnd, Failure, FailureReason};
 pub use operator::{ContainerBounds, ContainerRef, Look, OperatorMessage, Recording, Start, Stop, Welcome};
 pub use preflight::{Check, CheckResult, Preflight};
 pub use sidecar::{
-    Attach, Hello, OpenedBy, PodRef, Process, ProcessId, Readiness, Seen, SessionPhase, SessionReport,
-    SidecarMessage, Stall,
+    Attach, Hello, Lookalike, OpenedBy, PodRef, Process, ProcessId, Readiness, Seen, SessionPhase,
+    SessionReport, SidecarMessage, Stall,
 };
 pub use upload::{NamedArtifact, Part, UploadGrant, Uploaded, is_artifact_name};
 
@@ -51,6 +51,9 @@ pub const MAX_SESSIONS: usize = 16;
 pub const MAX_ARTIFACTS: usize = 33;
 /// How many processes a [`Seen`] lists at most; the rest is only counted.
 pub const MAX_PROCESSES: usize = 64;
+
+/// How many lookalikes a [`Seen`] lists at most.
+pub const MAX_LOOKALIKES: usize = 4;
 
 /// The uid of a `ProfileRequest`, as the API server made it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -79,6 +79,21 @@ pub struct Seen {
     pub processes: Vec<Process>,
     /// How many other processes there were.
     pub others: u32,
+    /// Of those, the ones that people may take for Node. At most [`crate::MAX_LOOKALIKES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lookalikes: Vec<Lookalike>,
+}
+
+/// A process of a runtime that isn't Node, or not as Pitwall records it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lookalike {
+    /// Its pid in the pod's shared process namespace.
+    pub pid: u32,
+    /// The name of its container, from the `Look`.
+    pub container: String,
+    /// What it is, as people call it: `Bun`, `Deno`.
+    pub runtime: String,
 }
 
 /// A Node process.

@@ -18,7 +18,12 @@ fn session() -> SessionReport {
 fn messages_survive_the_wire() {
     let messages = [
         SidecarMessage::Report(Box::new(session())),
-        SidecarMessage::Seen(Seen { request: RequestUid("7d1c".into()), processes: vec![], others: 3 }),
+        SidecarMessage::Seen(Seen {
+            request: RequestUid("7d1c".into()),
+            processes: vec![],
+            others: 3,
+            lookalikes: vec![],
+        }),
         SidecarMessage::Report(Box::new(SessionReport {
             phase: SessionPhase::Failed(Failure { reason: FailureReason::PortTaken, message: "9229".into() }),
             ..session()

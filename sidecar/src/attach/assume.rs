@@ -126,7 +126,12 @@ mod tests {
             let text = serde_json::to_string(&task).unwrap();
             assert_eq!(serde_json::from_str::<Task>(&text).unwrap(), task);
         }
-        let sight = Sight { executable: Err("no".into()), node_options: Some("x".into()), held: vec![9] };
+        let sight = Sight {
+            executable: Err("no".into()),
+            lookalike: Some("Bun".into()),
+            node_options: Some("x".into()),
+            held: vec![9],
+        };
         for answer in [Answer::Sights(vec![sight]), Answer::Held(vec![3]), Answer::Signalled] {
             let text = serde_json::to_string(&answer).unwrap();
             assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer);

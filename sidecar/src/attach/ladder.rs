@@ -117,7 +117,8 @@ fn is_node(one: &Sighting) -> Result<(), Failure> {
         Ok(path) => Err(failure(
             FailureReason::NotNode,
             format!(
-                "pid {pid} executes {path}, which isn't Node; it was not signalled. Name a Node.js process"
+                "pid {pid} executes {path}, which is {}; it was not signalled. Name a Node.js process",
+                one.sight.lookalike.as_deref().unwrap_or("not Node")
             ),
         )),
         Err(error) => Err(failure(
@@ -266,7 +267,12 @@ pub(crate) mod tests {
                 command: vec!["node".into(), "server.js".into()],
                 container: None,
             },
-            sight: Sight { executable: Ok("/usr/bin/node".into()), node_options: None, held: vec![] },
+            sight: Sight {
+                executable: Ok("/usr/bin/node".into()),
+                lookalike: None,
+                node_options: None,
+                held: vec![],
+            },
             listeners: vec![Listener { address: "0.0.0.0".parse().unwrap(), port: 3000, inode: 7 }],
             taken_by: None,
             age_seconds: Some(3600),

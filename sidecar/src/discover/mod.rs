@@ -6,7 +6,9 @@ pub mod procfs;
 mod sock_diag;
 
 use crate::attach::ladder::{self, Sighting};
-use pitwall_protocol::{ContainerRef, MAX_PROCESSES, Process, Readiness, RequestUid, Seen};
+use pitwall_protocol::{
+    ContainerRef, Lookalike, MAX_LOOKALIKES, MAX_PROCESSES, Process, Readiness, RequestUid, Seen,
+};
 use procfs::{Facts, ProcRoot};
 use std::collections::{HashMap, HashSet};
 
@@ -48,7 +50,19 @@ pub fn survey(request: RequestUid, containers: &[ContainerRef], sightings: &[Sig
     processes.sort_by_key(|process| process.id);
     processes.truncate(MAX_PROCESSES);
     let others = u32::try_from(sightings.len() - processes.len()).unwrap_or(u32::MAX);
-    Seen { request, processes, others }
+    let mut lookalikes: Vec<Lookalike> = sightings
+        .iter()
+        .filter_map(|one| {
+            Some(Lookalike {
+                pid: one.facts.id.pid,
+                container: container_name(containers, &one.facts),
+                runtime: one.sight.lookalike.clone()?,
+            })
+        })
+        .collect();
+    lookalikes.sort_by_key(|lookalike| lookalike.pid);
+    lookalikes.truncate(MAX_LOOKALIKES);
+    Seen { request, processes, others, lookalikes }
 }
 
 fn container_name(containers: &[ContainerRef], facts: &Facts) -> String {

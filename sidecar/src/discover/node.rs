@@ -15,6 +15,19 @@ pub fn is_node_executable(path: &str) -> bool {
         })
 }
 
+/// What a file of this name is, of the runtimes that people take for Node.
+pub fn lookalike(path: &str) -> Option<&'static str> {
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    match path.rsplit('/').next() {
+        Some("bun" | "bunx" | "bun-profile") => Some("Bun"),
+        Some("deno") => Some("Deno"),
+        _ => None,
+    }
+}
+
+/// What an executable holds that Node was made one file of together with its app: the fuse, blown.
+pub const SINGLE_EXECUTABLE_FUSE: &[u8] = b"NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2:1";
+
 /// Where SIGUSR1 will open the inspector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InspectorPlan {
@@ -137,6 +150,19 @@ impl InspectorPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runtimes_that_look_like_node_are_told_by_their_files() {
+        for (path, runtime) in [
+            ("/usr/local/bin/bun", Some("Bun")),
+            ("/usr/bin/deno (deleted)", Some("Deno")),
+            ("/usr/bin/node", None),
+            ("/app/bunyan", None),
+            ("", None),
+        ] {
+            assert_eq!(lookalike(path), runtime, "{path}");
+        }
+    }
 
     #[test]
     fn node_is_known_by_its_executable() {

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// The most that is read of any file of a process: an app decides how long its command line is.
 const LONGEST_FILE: u64 = 256 << 10;
+/// How much of an executable is searched.
+const LARGEST_EXECUTABLE: u64 = 256 << 20;
 /// How many descriptors of a process are looked at.
 const MOST_DESCRIPTORS: usize = 65_536;
 
@@ -97,6 +99,28 @@ impl ProcRoot {
     /// The file that a process executes.
     pub fn executable(&self, pid: u32) -> io::Result<String> {
         std::fs::read_link(self.path(pid, "exe")).map(|path| path.to_string_lossy().into_owned())
+    }
+
+    /// Whether the file that a process executes holds these bytes, in its first 256 MiB. A pod that makes this slow slows
+    /// its own sidecar only.
+    pub fn executable_holds(&self, pid: u32, bytes: &[u8]) -> io::Result<bool> {
+        let mut file = File::open(self.path(pid, "exe"))?.take(LARGEST_EXECUTABLE);
+        let finder = memchr::memmem::Finder::new(bytes);
+        let mut buffer = vec![0; 1 << 20];
+        let mut kept = 0;
+        loop {
+            let read = file.read(&mut buffer[kept..])?;
+            if read == 0 {
+                return Ok(false);
+            }
+            let filled = kept + read;
+            if finder.find(&buffer[..filled]).is_some() {
+                return Ok(true);
+            }
+            // What is looked for may lie across two reads.
+            kept = filled.min(bytes.len() - 1);
+            buffer.copy_within(filled - kept..filled, 0);
+        }
     }
 
     /// `NODE_OPTIONS` as the process was started with.
@@ -290,6 +314,18 @@ mod tests {
         assert!(proc.resident_beside(std::process::id()) >= own);
         assert!(proc.memory_available().unwrap() > 1 << 20);
         assert_eq!(proc.resident(u32::MAX), 0);
+    }
+
+    #[test]
+    fn an_executable_is_searched_to_its_end() {
+        let proc = ProcRoot::default();
+        let pid = std::process::id();
+        // This text is in the test's own executable; turned around it is not.
+        let there = b"only in the test of executable_holds";
+        assert!(proc.executable_holds(pid, there).unwrap());
+        let absent: Vec<u8> = there.iter().rev().copied().collect();
+        assert!(!proc.executable_holds(pid, &absent).unwrap());
+        assert!(proc.executable_holds(u32::MAX, there).is_err());
     }
 
     #[test]

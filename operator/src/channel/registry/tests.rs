@@ -57,7 +57,7 @@ fn a_hostile_sidecar_can_not_grow_the_index() {
         let request = RequestUid(format!("r{n}"));
         let report = Box::new(session(&request.0, n, SessionPhase::Attaching));
         registry.receive(&from, SidecarMessage::Report(report), Timestamp::UNIX_EPOCH);
-        let seen = Seen { request: request.clone(), processes: vec![], others: 0 };
+        let seen = Seen { request: request.clone(), processes: vec![], others: 0, lookalikes: vec![] };
         registry.receive(&from, SidecarMessage::Seen(seen), Timestamp::UNIX_EPOCH);
     }
     assert_eq!(registry.active_sessions(), MAX_SESSIONS);

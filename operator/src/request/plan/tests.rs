@@ -59,7 +59,7 @@ fn process(container: &str, readiness: Readiness) -> Process {
 }
 
 fn seeing(processes: Vec<Process>) -> PodFacts {
-    let seen = Seen { request: RequestUid("r1".into()), processes, others: 0 };
+    let seen = Seen { request: RequestUid("r1".into()), processes, others: 0, lookalikes: vec![] };
     PodFacts { sight: Some(Sight { seen, at: at(1) }), ..pod("a") }
 }
 
@@ -177,6 +177,18 @@ fn a_target_that_can_never_be_recorded_fails_at_once_and_says_why() {
         assert_eq!((finished.status.as_str(), finished.reason.as_str()), ("True", wanted.as_str()));
         assert!(finished.message.len() > 15, "{}", finished.message);
     }
+}
+
+#[test]
+fn a_runtime_that_people_take_for_node_is_named() {
+    let mut bun = seeing(vec![]);
+    let sight = bun.sight.as_mut().unwrap();
+    sight.seen.lookalikes =
+        vec![pitwall_protocol::Lookalike { pid: 7, container: "app".into(), runtime: "Bun".into() }];
+    let plan = plan(&request(|_| {}), &with(vec![bun]), at(2));
+    assert_eq!(reason(&plan), Some(Reason::NoNodeProcess));
+    let message = plan.targets[0].message.clone().unwrap();
+    assert!(message.ends_with("pid 7 in container app is Bun, which Pitwall can't record"), "{message}");
 }
 
 #[test]
