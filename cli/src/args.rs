@@ -2,7 +2,7 @@
 
 use crate::exit::EXIT_CODES;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use pitwall_crds::{Duration, PodPick, PreflightCheck};
+use pitwall_crds::{Duration, PodPick, PreflightCheck, Share};
 use std::path::PathBuf;
 
 /// For `--help`.
@@ -129,9 +129,12 @@ pub(crate) struct RecordArgs {
     /// Container to record in; default: the only one that runs Node.js
     #[arg(short, long)]
     pub container: Option<String>,
-    /// How many pods at most, from 1 to 32
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=32))]
-    pub pods: i32,
+    /// How many pods at most: from 1 to 32, or a share of those that run, such as 25%
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub pods: Share,
+    /// How many pods at once: from 1 to 32, or a share; default: all, and one for a heap snapshot
+    #[arg(long, value_name = "N")]
+    pub at_once: Option<Share>,
     /// Which pods, when there are more
     #[arg(long, value_enum, ignore_case = true, default_value = "Oldest")]
     pub pick: Pick,
@@ -375,6 +378,8 @@ pub(crate) enum Pick {
     Newest,
     /// Any
     Random,
+    /// Those that take the most CPU time, measured for a second
+    Busiest,
 }
 
 impl From<Pick> for PodPick {
@@ -383,6 +388,7 @@ impl From<Pick> for PodPick {
             Pick::Oldest => Self::Oldest,
             Pick::Newest => Self::Newest,
             Pick::Random => Self::Random,
+            Pick::Busiest => Self::Busiest,
         }
     }
 }

@@ -93,7 +93,7 @@ pub(crate) fn compose(
     let usage = |error: &dyn std::error::Error| Failure::usage(error.to_string());
     let mut target = Target { container: args.container.clone(), ..Target::default() };
     target.threads = wanted.threads;
-    target.pods = PodChoice { limit: args.pods, pick: args.pick.into() };
+    target.pods = PodChoice { limit: args.pods, pick: args.pick.into(), at_once: args.at_once };
     let mut remark = None;
     if let (Some(first), Some(second)) = (&args.target, &args.second) {
         return Err(Failure::usage(match target::parse(first) {

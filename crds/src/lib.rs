@@ -15,6 +15,7 @@ mod label_selector;
 pub mod names;
 mod reason;
 mod request;
+mod share;
 mod status;
 
 pub use condition::{ConditionType, set_condition};
@@ -28,6 +29,7 @@ pub use request::{
     ProfileRequest, ProfileRequestSpec, ProfileType, Redaction, Safety, Target, Threads, WorkloadKind,
     WorkloadRef, default_deadline, default_sampling_interval,
 };
+pub use share::{ParseShareError, Share};
 pub use status::{
     Artifact, AttachStatus, Finding, FindingKind, InspectorOpener, Phase, PreflightCheckStatus,
     PreflightStatus, ProfileRequestStatus, StallStatus, Summary, TargetPhase, TargetStatus,

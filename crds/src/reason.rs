@@ -64,6 +64,8 @@ reasons! {
     WaitingForSidecar => "See the logs of the pod's container named pitwall.",
     /// Another request records the target.
     TargetBusy => "Wait for the other request, stop it, or set concurrency to Refuse to fail at once.",
+    /// As many of the target's pods are recorded as target.pods.atOnce allows.
+    WaitingForTurn => "Raise target.pods.atOnce to record more pods at once.",
     /// No pod of the target is ready yet.
     NoPodReady => "Check the target's pods with kubectl describe.",
     /// The target's workload is being rolled out.

@@ -1,6 +1,6 @@
 //! `ProfileRequest`: one bounded recording, over one or more targets.
 
-use crate::{Duration, LabelSelector, status::ProfileRequestStatus};
+use crate::{Duration, LabelSelector, Share, status::ProfileRequestStatus};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -245,22 +245,25 @@ impl WorkloadKind {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodChoice {
-    /// How many pods at most.
+    /// How many pods at most: a number from 1 to 32, or a share of those that run, such as 25%, rounded up.
     #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 32))]
-    pub limit: i32,
-    /// Which pods, when there are more than `limit`.
+    pub limit: Share,
+    /// Which pods, when there are more than limit.
     #[serde(default)]
     pub pick: PodPick,
+    /// How many pods are recorded at once: a number from 1 to 32, or a share of those that run, such as 25%, rounded
+    /// up. Unset: all of them, and one for type HeapSnapshot, which stops its process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<Share>,
 }
 
-fn default_limit() -> i32 {
-    1
+fn default_limit() -> Share {
+    Share::Count(1)
 }
 
 impl Default for PodChoice {
     fn default() -> Self {
-        Self { limit: default_limit(), pick: PodPick::default() }
+        Self { limit: default_limit(), pick: PodPick::default(), at_once: None }
     }
 }
 
@@ -274,6 +277,8 @@ pub enum PodPick {
     Newest,
     /// Any.
     Random,
+    /// Those whose Node.js processes take the most CPU time, measured for a second when the request begins.
+    Busiest,
 }
 
 /// What to record.

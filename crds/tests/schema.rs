@@ -145,6 +145,7 @@ fn contradictions_are_refused_by_cel() {
         (long(json!({ "cpu": { "samplingInterval": "10ms" } })), None),
         (long(json!({ "cpu": { "samplingInterval": "9ms" } })), Some("at least 10ms")),
         (with("target.threads", json!("All")), None),
+        (with("target.pods", json!({ "limit": "50%", "atOnce": 2, "pick": "Busiest" })), None),
         (snapshot("target.threads", json!("All")), Some("All threads can be recorded")),
         (
             long(json!({ "target": { "podName": "a", "threads": "All" } })),

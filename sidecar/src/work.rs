@@ -13,7 +13,7 @@ use crate::session::{Begun, Event, Session};
 use crate::settings::{Identity, Settings};
 use crate::trust::StoreTrust;
 use anyhow::Context;
-use pitwall_protocol::{Failure, Look, OperatorMessage, SessionPhase, SessionReport, SidecarMessage};
+use pitwall_protocol::{Failure, Look, OperatorMessage, Seen, SessionPhase, SessionReport, SidecarMessage};
 use std::collections::HashMap;
 use std::mem::discriminant;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ use tokio::sync::{mpsc, watch};
 
 /// How long a worker that was told to end waits for its sessions; kubelet usually waits less.
 const LONGEST_GRACE: Duration = Duration::from_mins(2);
+/// The longest that processes are measured for.
+const LONGEST_MEASURE: Duration = Duration::from_secs(5);
 /// Queues, in messages. Sixteen sessions that each say something every second don't fill them in the time
 /// after which a dead channel is hung up.
 const CHANNEL_QUEUE: usize = 256;
@@ -251,7 +253,10 @@ impl Worker {
                 }
             };
             let sightings = ground.eyes.look(&ground.proc, facts).await;
-            let seen = survey(look.request, &look.containers, &sightings);
+            let mut seen = survey(look.request, &look.containers, &sightings);
+            if look.measure_ms > 0 {
+                measure(&ground.proc, &mut seen, Duration::from_millis(look.measure_ms.into())).await;
+            }
             outbound.send(SidecarMessage::Seen(seen)).await.ok();
         });
     }
@@ -263,5 +268,20 @@ impl Worker {
             self.tell(&key, Event::Shutdown);
         }
         clock::now() + LONGEST_GRACE
+    }
+}
+
+/// Measures what CPU time the processes take.
+async fn measure(proc: &ProcRoot, seen: &mut Seen, length: Duration) {
+    let cpu = |seen: &Seen| -> Vec<Option<u64>> {
+        seen.processes.iter().map(|process| proc.cpu_ms(process.id.pid)).collect()
+    };
+    let (before, begun) = (cpu(seen), clock::now());
+    tokio::time::sleep(length.min(LONGEST_MEASURE)).await;
+    let (after, took) = (cpu(seen), clock::now().saturating_duration_since(begun));
+    for ((process, before), after) in seen.processes.iter_mut().zip(before).zip(after) {
+        let used = before.zip(after).map(|(before, after)| after.saturating_sub(before));
+        let millicores = used.and_then(|used| u128::from(used * 1000).checked_div(took.as_millis()));
+        process.cpu_millicores = Some(millicores.and_then(|number| u32::try_from(number).ok()).unwrap_or(0));
     }
 }

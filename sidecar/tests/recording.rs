@@ -64,6 +64,23 @@ async fn the_process_that_serves_is_chosen_over_the_one_that_started_it() {
 }
 
 #[tokio::test]
+async fn the_cpu_time_of_processes_is_measured_where_that_is_asked_for() {
+    let (pod, mut channel) = Pod::connected().await;
+    // Busy for a third of the time, and standing still.
+    let busy = pod.app(NODE).await;
+    let idle = pod.app(NODE).await;
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(idle.id().pid).expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("it runs");
+    assert!(pod.look(&mut channel).await.processes.iter().all(|process| process.cpu_millicores.is_none()));
+    let seen = pod.measure(&mut channel, 1000).await;
+    let of = |app: &App| {
+        seen.processes.iter().find(|process| process.id == app.id()).expect("it is seen").cpu_millicores
+    };
+    assert_eq!(of(&idle), Some(0));
+    assert!((100..900).contains(&of(&busy).expect("it was asked for")), "{seen:?}");
+}
+
+#[tokio::test]
 async fn a_stop_keeps_what_was_recorded_until_then() {
     let (pod, mut channel) = Pod::connected().await;
     let app = pod.app(NODE).await;

@@ -81,7 +81,7 @@ mod tests {
         for (line, expected) in [
             ("c", &["cpu", "completion"][..]),
             ("cpu --p", &["--pods", "--pick"]),
-            ("cpu deploy/x --pick ", &["Oldest", "Newest", "Random"]),
+            ("cpu deploy/x --pick ", &["Oldest", "Newest", "Random", "Busiest"]),
             ("cpu deploy/x -n s", &[]),
             ("completion z", &["zsh"]),
             ("cpu de", &[]),

@@ -38,8 +38,9 @@ pub(super) async fn apply(
     let mut applied = Applied::default();
     for action in &plan.actions {
         match action {
-            Action::Look { pod, containers } => {
-                let look = Look { request: request.uid.clone(), containers: containers.clone() };
+            Action::Look { pod, containers, measure } => {
+                let measure_ms = u32::try_from(measure.as_millis()).unwrap_or(u32::MAX);
+                let look = Look { request: request.uid.clone(), containers: containers.clone(), measure_ms };
                 ctx.registry.send(pod, OperatorMessage::Look(look));
             }
             Action::Hold => hold(ctx, request).await?,

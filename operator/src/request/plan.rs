@@ -15,7 +15,7 @@ use pitwall_protocol::{
     ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, Lookalike, NamedArtifact, Process,
     Readiness, Seen, SessionPhase,
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// How long a chosen pod's sidecar may stay away before anything is recorded.
 const CONNECT_PATIENCE: SignedDuration = SignedDuration::from_secs(120);
@@ -23,6 +23,9 @@ const CONNECT_PATIENCE: SignedDuration = SignedDuration::from_secs(120);
 const READY_PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 /// How old a sidecar's sight of its processes may be when a session is started on it.
 const FRESH: SignedDuration = SignedDuration::from_secs(5);
+/// How long pods are measured to find the busiest, and for how long that is true.
+const MEASURE: Duration = Duration::from_secs(1);
+const MEASURE_FRESH: SignedDuration = SignedDuration::from_secs(15);
 /// How long a session may be unknown to its connected sidecar before it is taken for lost.
 const REPORT_PATIENCE: SignedDuration = SignedDuration::from_secs(10);
 /// How long a session that was told to start may be unknown to its connected sidecar before it is told again.
@@ -46,6 +49,8 @@ pub enum Action {
         pod: PodUid,
         /// The containers to look into.
         containers: Vec<ContainerRef>,
+        /// For how long to measure the CPU time that they take.
+        measure: Duration,
     },
     /// Put the finalizer on, before anything exists that it would have to clean up.
     Hold,
@@ -251,7 +256,17 @@ impl Plan {
             return;
         }
         self.choice = match choose(request, pods) {
-            Ok(chosen) => {
+            Ok(chosen) if request.pick == PodPick::Busiest && self.measures(request, &chosen, now) => {
+                self.again = Some(2 * SOON);
+                let message = format!("measuring which of {} pods are the busiest", chosen.len());
+                Choice::Waits(Reason::InProgress, message)
+            }
+            Ok(mut chosen) => {
+                if request.pick == PodPick::Busiest {
+                    let idleness = |pod: &PodFacts| std::cmp::Reverse(millicores(pod));
+                    chosen.sort_by_key(|pod| (pod.ready_since.is_none(), idleness(pod)));
+                }
+                chosen.truncate(request.limit.of(chosen.len()));
                 self.targets = chosen.iter().map(|pod| in_pod(&pod.name, &pod.uid)).collect();
                 Choice::Made
             }
@@ -261,6 +276,20 @@ impl Plan {
             }
             Err((reason, message)) => Choice::Impossible(reason, message),
         };
+    }
+
+    /// Whether the pods' CPU time is still to be measured. What isn't connected is left out.
+    fn measures(&mut self, request: &ValidRequest, pods: &[&PodFacts], now: Timestamp) -> bool {
+        if request.limit.of(pods.len()) >= pods.len() {
+            return false;
+        }
+        let is_measured = |pod: &PodFacts| {
+            let sight = pod.sight.as_ref().filter(|sight| now.duration_since(sight.at) < MEASURE_FRESH);
+            sight.is_some_and(|sight| sight.seen.processes.iter().all(|one| one.cpu_millicores.is_some()))
+        };
+        let left: Vec<_> = pods.iter().filter(|pod| pod.connected && !is_measured(pod)).collect();
+        self.actions.extend(left.iter().map(|pod| look(pod, MEASURE)));
+        !left.is_empty()
     }
 
     /// Asks the chosen pods' sidecars for their processes, and takes the answers.
@@ -302,7 +331,7 @@ impl Plan {
                 self.again = yield_to(other, request, target).or(self.again);
                 continue;
             }
-            let look = Action::Look { pod: pod.uid.clone(), containers: pod.containers.clone() };
+            let look = look(pod, Duration::ZERO);
             let Some(sight) = pod.sight.as_ref().filter(|sight| now.duration_since(sight.at) < FRESH) else {
                 wait(target, Reason::InProgress, "looking for Node.js processes");
                 self.actions.push(look);
@@ -337,7 +366,12 @@ impl Plan {
     /// share a network namespace, and by default the inspector's port.
     fn start(&mut self, request: &ValidRequest, observed: &Observed, now: Timestamp) {
         let Candidates::Pods(pods) = &observed.candidates else { return };
+        let at_once = request.at_once.of(pods.iter().filter(|pod| pod.injected && pod.running).count());
         for at in 0..self.targets.len() {
+            let is_active =
+                |other: &&TargetStatus| !other.phase.is_over() && other.phase != TargetPhase::Pending;
+            let active: BTreeSet<_> =
+                self.targets.iter().filter(is_active).map(|other| other.pod_uid.clone()).collect();
             let active_in = |pod: &str| {
                 self.targets.iter().find(|other| {
                     other.pod_uid == pod && !other.phase.is_over() && other.phase != TargetPhase::Pending
@@ -364,6 +398,12 @@ impl Plan {
                         target,
                         Reason::TargetBusy,
                         format!("waits until process {pid} of the pod is recorded"),
+                    );
+                } else if active.len() >= at_once {
+                    wait(
+                        target,
+                        Reason::WaitingForTurn,
+                        format!("waits until fewer than {at_once} of the target's pods are recorded"),
                     );
                 } else if !pod.connected {
                     wait(
@@ -558,7 +598,7 @@ fn sorted<V>(map: &std::collections::HashMap<SessionKey, V>) -> impl Iterator<It
     entries.into_iter()
 }
 
-/// Chooses pods: ready ones first, then those whose sidecar is connected, then as `pick` says.
+/// The pods that can be recorded: ready ones first, then those whose sidecar is connected, then as `pick` says.
 fn choose<'a>(request: &ValidRequest, pods: &'a [PodFacts]) -> Result<Vec<&'a PodFacts>, (Reason, String)> {
     let what = request.target.display();
     if pods.is_empty() {
@@ -590,11 +630,20 @@ fn choose<'a>(request: &ValidRequest, pods: &'a [PodFacts]) -> Result<Vec<&'a Po
         PodPick::Oldest => running.sort_by_key(|pod| (age(pod), pod.name.clone())),
         PodPick::Newest => running.sort_by_key(|pod| (std::cmp::Reverse(age(pod)), pod.name.clone())),
         // Random, and yet the same at every look: seeded with the request's uid.
-        PodPick::Random => running.sort_by_key(|pod| mix(&request.uid.0, &pod.uid.0)),
+        PodPick::Random | PodPick::Busiest => running.sort_by_key(|pod| mix(&request.uid.0, &pod.uid.0)),
     }
     running.sort_by_key(|pod| (pod.ready_since.is_none(), !pod.connected));
-    running.truncate(request.limit);
     Ok(running)
+}
+
+fn look(pod: &PodFacts, measure: Duration) -> Action {
+    Action::Look { pod: pod.uid.clone(), containers: pod.containers.clone(), measure }
+}
+
+/// The CPU time of a pod's Node processes when they were measured.
+fn millicores(pod: &PodFacts) -> u64 {
+    let processes = pod.sight.iter().flat_map(|sight| &sight.seen.processes);
+    processes.map(|process| u64::from(process.cpu_millicores.unwrap_or(0))).sum()
 }
 
 /// FNV-1a over both texts: spreads, and needs no state.

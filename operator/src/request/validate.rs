@@ -5,7 +5,7 @@ use kube::core::Selector;
 use pitwall_crds::{
     AllocationsIncluded, Concurrency, DuringRollout, Format, Guard, LONGEST_IN_ONE_PIECE, Output, PodChoice,
     PodPick, PreflightCheck, ProfileRequest, ProfileRequestSpec, ProfileRequestStatus, ProfileType,
-    Redaction, Safety, Target, Threads, WorkloadRef, names::FINALIZER,
+    Redaction, Safety, Share, Target, Threads, WorkloadRef, names::FINALIZER,
 };
 use pitwall_protocol::{Check, Recording, RequestUid};
 use std::time::Duration;
@@ -33,8 +33,10 @@ pub struct ValidRequest {
     pub target: TargetRef,
     /// The container that was named.
     pub container: Option<String>,
-    /// How many pods.
-    pub limit: usize,
+    /// How many pods, of those that run.
+    pub limit: Share,
+    /// How many of them at once.
+    pub at_once: Share,
     /// Which of them.
     pub pick: PodPick,
     /// What to record.
@@ -122,7 +124,7 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         ttl_after_finished,
     } = request.spec.clone();
     let Target { workload, pod_name, selector, container, threads, pods } = target;
-    let PodChoice { limit, pick } = pods;
+    let PodChoice { limit, pick, at_once } = pods;
     let invalid = |field, why| Invalid { field, why };
 
     let target = match (workload, pod_name, selector) {
@@ -175,7 +177,11 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         deadline,
         target,
         container,
-        limit: usize::try_from(limit).unwrap_or(1).clamp(1, 32),
+        limit,
+        at_once: at_once.unwrap_or(match r#type {
+            ProfileType::HeapSnapshot => Share::Count(1),
+            ProfileType::Cpu | ProfileType::HeapSampling => Share::Percent(100),
+        }),
         pick,
         recording,
         profile_type: r#type,

@@ -69,6 +69,14 @@ pub struct Look {
     pub request: RequestUid,
     /// The pod's other containers, the sidecar's own left out.
     pub containers: Vec<ContainerRef>,
+    /// For how long to measure what CPU time the processes take, in milliseconds; 0: not at all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub measure_ms: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Begins one session.

@@ -108,6 +108,9 @@ pub struct Process {
     pub command: String,
     /// Whether it can be signalled, or the proof that says no.
     pub readiness: Readiness,
+    /// The CPU time of all its threads while it was measured, in thousandths of a core, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_millicores: Option<u32>,
 }
 
 /// Whether a Node process would survive, and obey, SIGUSR1.

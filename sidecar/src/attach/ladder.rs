@@ -117,8 +117,8 @@ fn is_node(one: &Sighting) -> Result<(), Failure> {
         Ok(path) => Err(failure(
             FailureReason::NotNode,
             format!(
-                "pid {pid} executes {path}, which is {}; it was not signalled. Name a Node.js process",
-                one.sight.lookalike.as_deref().unwrap_or("not Node")
+                "pid {pid} executes {path}, which {}; it was not signalled. Name a Node.js process",
+                one.sight.lookalike.as_ref().map_or("isn't Node".to_owned(), |name| format!("is {name}"))
             ),
         )),
         Err(error) => Err(failure(

@@ -45,6 +45,7 @@ pub fn survey(request: RequestUid, containers: &[ContainerRef], sightings: &[Sig
                 Ok(_) => Readiness::Ready,
                 Err(failure) => Readiness::NotReady(failure),
             },
+            cpu_millicores: None,
         })
         .collect();
     processes.sort_by_key(|process| process.id);

@@ -74,6 +74,11 @@ pub fn start_ticks(stat: &str) -> Option<u64> {
     after_name(stat, 19)
 }
 
+/// The CPU time in `/proc/PID/stat`, of all threads, in clock ticks.
+pub fn cpu_ticks(stat: &str) -> Option<u64> {
+    Some(after_name::<u64>(stat, 11)? + after_name::<u64>(stat, 12)?)
+}
+
 /// Whether `/proc/PID/stat` is of a process that has begun to end: it runs no code of its own any more, though
 /// it may hold its memory and its sockets for a while.
 pub fn is_exiting(stat: &str) -> bool {
@@ -292,7 +297,8 @@ mod tests {
     fn start_time_is_found_behind_any_name() {
         let rest = "S 1 17 17 0 -1 4194560 0 0 0 0 1 2 3 4 20 0 11 0 98765 1000 200";
         for name in ["node", "a b", "a) S 1 1", "((", ") ) )", "", "x\u{fffd}"] {
-            assert_eq!(start_ticks(&format!("17 ({name}) {rest}")), Some(98765), "{name:?}");
+            let stat = format!("17 ({name}) {rest}");
+            assert_eq!((start_ticks(&stat), cpu_ticks(&stat)), (Some(98765), Some(3)), "{name:?}");
         }
         for text in
             ["", "17", "17 (node", "17 (node) S 1", "17 (node) S 1 17 17 0 -1 4 0 0 0 0 1 2 3 4 20 0 11 0 x"]

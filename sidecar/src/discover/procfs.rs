@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// The most that is read of any file of a process: an app decides how long its command line is.
 const LONGEST_FILE: u64 = 256 << 10;
+/// `USER_HZ`, which every architecture that Node runs on has at 100.
+const TICKS_PER_SECOND: u64 = 100;
 /// How much of an executable is searched.
 const LARGEST_EXECUTABLE: u64 = 256 << 20;
 /// How many descriptors of a process are looked at.
@@ -88,6 +90,12 @@ impl ProcRoot {
     /// Whether this very process still runs; one that only waits to be reaped doesn't.
     pub fn runs(&self, id: ProcessId) -> bool {
         self.facts(id.pid).is_some_and(|facts| facts.id == id && !facts.status.ended)
+    }
+
+    /// The CPU time that a process has taken so far, of all its threads, in milliseconds.
+    pub fn cpu_ms(&self, pid: u32) -> Option<u64> {
+        let ticks = parse::cpu_ticks(&self.text(pid, "stat").ok()?)?;
+        Some(ticks * 1000 / TICKS_PER_SECOND)
     }
 
     /// Whether this very process runs its own code: one that is being ended doesn't, though it may hold its
@@ -203,8 +211,6 @@ impl ProcRoot {
 
     /// How long ago a process was started, in seconds.
     pub fn age_seconds(&self, id: ProcessId) -> Option<u64> {
-        // USER_HZ, which every architecture that Node runs on has at 100.
-        const TICKS_PER_SECOND: u64 = 100;
         let uptime = std::fs::read_to_string(self.0.join("uptime")).ok()?;
         Some(parse::uptime_seconds(&uptime)?.saturating_sub(id.start_ticks / TICKS_PER_SECOND))
     }

@@ -134,8 +134,14 @@ impl Pod {
     }
 
     pub(crate) async fn look(&self, channel: &mut Channel) -> Seen {
+        self.measure(channel, 0).await
+    }
+
+    /// A look that measures CPU time for so long.
+    pub(crate) async fn measure(&self, channel: &mut Channel, measure_ms: u32) -> Seen {
         let request = RequestUid("look".into());
-        channel.say(&OperatorMessage::Look(Look { request, containers: vec![self.container_ref()] })).await;
+        let containers = vec![self.container_ref()];
+        channel.say(&OperatorMessage::Look(Look { request, containers, measure_ms })).await;
         match channel.hear().await {
             SidecarMessage::Seen(seen) => seen,
             other => panic!("what was seen is expected: {other:?}"),

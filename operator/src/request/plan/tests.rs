@@ -4,6 +4,7 @@ use crate::{
     request::{observe::ChosenPod, status, validate::validate, work::CollectionState},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use pitwall_crds::Share;
 use pitwall_crds::{ProfileRequest, ProfileRequestStatus};
 use pitwall_protocol::{ProcessId, RequestUid, Seen, SessionReport, Stall, Uploaded};
 use serde_json::json;
@@ -55,7 +56,13 @@ fn pod(name: &str) -> PodFacts {
 }
 
 fn process(container: &str, readiness: Readiness) -> Process {
-    Process { id: PROCESS, container: container.into(), command: "node server.js".into(), readiness }
+    Process {
+        id: PROCESS,
+        container: container.into(),
+        command: "node server.js".into(),
+        readiness,
+        cpu_millicores: None,
+    }
 }
 
 fn seeing(processes: Vec<Process>) -> PodFacts {
@@ -274,11 +281,59 @@ fn pods_are_picked_as_asked_and_ready_ones_first() {
     ] {
         let request = request(|request| {
             request.spec.target.pods.pick = pick;
-            request.spec.target.pods.limit = limit;
+            request.spec.target.pods.limit = Share::Count(limit);
         });
         let plan = plan(&request, &with(pods.clone()), at(2));
         assert_eq!(plan.targets.iter().map(|target| target.pod.as_str()).collect::<Vec<_>>(), wanted);
     }
+}
+
+#[test]
+fn the_busiest_pods_are_found_by_measuring_all() {
+    let measured = |name: &str, millicores: u32| {
+        let process = Process { cpu_millicores: Some(millicores), ..process("app", Readiness::Ready) };
+        PodFacts { sight: seeing(vec![process]).sight, ..pod(name) }
+    };
+    let mut request = request(|request| {
+        request.spec.target.pods.pick = PodPick::Busiest;
+        request.spec.target.pods.limit = Share::Percent(50);
+    });
+    let absent = PodFacts { connected: false, ..pod("absent") };
+    let unknown = plan(&request, &with(vec![measured("a", 10), pod("b"), absent.clone()]), at(2));
+    let looks: Vec<_> = unknown.actions.iter().filter(|one| matches!(one, Action::Look { .. })).collect();
+    assert_eq!(looks, [&look(&pod("b"), MEASURE)], "once each, and only where somebody answers");
+    assert!(unknown.targets.is_empty() && matches!(unknown.choice, Choice::Waits(Reason::InProgress, _)));
+
+    let pods = vec![measured("idle", 3), absent, measured("busy", 900), measured("warm", 50)];
+    let names = |plan: &Plan| plan.targets.iter().map(|target| target.pod.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&plan(&request, &with(pods.clone()), at(2))), ["busy", "warm"]);
+    request.limit = Share::Percent(100);
+    let all = plan(&request, &with(pods), at(2));
+    assert_eq!(all.targets.len(), 4, "nothing is to be measured where all are recorded");
+}
+
+#[test]
+fn no_more_pods_are_recorded_at_once_than_asked_for() {
+    let named =
+        |name: &str| TargetStatus { pod: name.into(), pod_uid: name.into(), ..target(TargetPhase::Pending) };
+    let pods: Vec<_> = ["a", "b", "c", "d"].map(pod).into();
+    for (at_once, started) in [(None, 4), (Some(Share::Count(1)), 1), (Some(Share::Percent(50)), 2)] {
+        let request = request(|request| {
+            holding(vec![named("a"), named("b"), named("c"), named("d")])(request);
+            request.spec.target.pods.at_once = at_once;
+        });
+        let plan = plan(&request, &with(pods.clone()), at(2));
+        let starts = plan.actions.iter().filter(|action| matches!(action, Action::Start { .. })).count();
+        assert_eq!(starts, started, "{at_once:?}");
+        let waiting = plan.targets.iter().filter(|target| target.reason == Some(Reason::WaitingForTurn));
+        assert_eq!(waiting.count(), 4 - started);
+    }
+    let snapshots = request(|request| {
+        holding(vec![named("a"), named("b")])(request);
+        request.spec.r#type = ProfileType::HeapSnapshot;
+    });
+    let plan = plan(&snapshots, &with(pods), at(2));
+    assert_eq!(plan.actions.iter().filter(|action| matches!(action, Action::Start { .. })).count(), 1);
 }
 
 #[test]
