@@ -107,6 +107,12 @@ pub(crate) struct HeapSnapshotArgs {
     /// Replace the contents of strings before anything leaves the pod
     #[arg(long)]
     pub redact: bool,
+    /// How many snapshots, in which objects keep their ids: from 1 to 3
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub count: u8,
+    /// From one snapshot to the next, from 1s to 10m
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    pub interval: Duration,
     /// Take the risk that a check names; several with commas between
     #[arg(long = "override", value_name = "CHECK", value_enum, ignore_case = true, value_delimiter = ',')]
     pub overridden: Vec<OverriddenCheck>,

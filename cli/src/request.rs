@@ -79,7 +79,8 @@ impl From<&HeapSnapshotArgs> for Wanted {
         let redact = if args.redact { Redaction::Strings } else { Redaction::None };
         let overridden = args.overridden.iter().map(|check| (*check).into()).collect();
         let safety = Safety { overridden, ..Safety::default() };
-        let heap_snapshot = Some(HeapSnapshotSettings { redact });
+        let heap_snapshot =
+            Some(HeapSnapshotSettings { redact, count: args.count.into(), interval: args.interval });
         Self { heap_snapshot, safety, ..Self::new("heap-snapshot", ProfileType::HeapSnapshot) }
     }
 }
@@ -207,7 +208,7 @@ mod tests {
         let request = compose(&snapshot.record, (&snapshot).into(), None).unwrap().request;
         assert_eq!(request.metadata.generate_name.as_deref(), Some("a-heap-snapshot-"));
         let seen = serde_json::to_value(&request.spec).unwrap();
-        assert_eq!(seen["heapSnapshot"], json!({ "redact": "Strings" }));
+        assert_eq!(seen["heapSnapshot"], json!({ "redact": "Strings", "count": 1, "interval": "1m" }));
         assert_eq!(seen["safety"]["override"], json!(["MemoryLimit", "LivenessProbe"]));
         assert!(seen.get("duration").is_none() && seen.get("cpu").is_none());
     }

@@ -138,7 +138,8 @@ impl ProfileRequestSpec {
 
     /// How long the request may take.
     pub fn deadline(&self) -> Duration {
-        self.active_deadline.unwrap_or_else(|| default_deadline(self.window()))
+        let between = self.heap_snapshot.as_ref().map(HeapSnapshotSettings::between).unwrap_or_default();
+        self.active_deadline.unwrap_or_else(|| default_deadline(self.window().max(between)))
     }
 }
 
@@ -387,13 +388,44 @@ pub enum AllocationsIncluded {
 }
 
 /// Settings of a heap snapshot.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeapSnapshotSettings {
     /// What is replaced before anything leaves the pod. Strings: the contents of strings; names of properties,
     /// classes and files stay. See docs/redaction.md.
     #[serde(default)]
     pub redact: Redaction,
+    /// How many snapshots, an artifact each: from 1 to 3. Between them the inspector is held, so that an object has the
+    /// same id in all of them.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 3))]
+    pub count: i32,
+    /// From the end of one snapshot to the start of the next, from 1s to 10m.
+    #[serde(default = "default_interval")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('10m')").message("interval must be from 1s to 10m"))]
+    pub interval: Duration,
+}
+
+fn one() -> i32 {
+    1
+}
+
+fn default_interval() -> Duration {
+    Duration::from_secs(60)
+}
+
+impl Default for HeapSnapshotSettings {
+    fn default() -> Self {
+        Self { redact: Redaction::default(), count: one(), interval: default_interval() }
+    }
+}
+
+impl HeapSnapshotSettings {
+    /// The time between the first snapshot and the last, but for what the snapshots take.
+    pub fn between(&self) -> Duration {
+        let pauses = u32::try_from(self.count).unwrap_or(1).saturating_sub(1);
+        Duration::from_secs((self.interval.as_std() * pauses).as_secs())
+    }
 }
 
 /// What is replaced in a heap snapshot.

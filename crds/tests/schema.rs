@@ -132,6 +132,8 @@ fn contradictions_are_refused_by_cel() {
         (with("activeDeadline", json!("31s")), None),
         (snapshot("activeDeadline", json!("20s")), None),
         (snapshot("heapSnapshot", json!({ "redact": "Strings" })), None),
+        (snapshot("heapSnapshot", json!({ "count": 3, "interval": "10m" })), None),
+        (snapshot("heapSnapshot", json!({ "count": 2, "interval": "999ms" })), Some("interval must be")),
         (snapshot("duration", json!("20s")), Some("a HeapSnapshot has no duration")),
         (snapshot("cpu", json!({})), Some("cpu is for type CPU")),
         (snapshot("heapSampling", json!({})), Some("heapSampling is for type HeapSampling")),

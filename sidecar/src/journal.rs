@@ -7,8 +7,8 @@
 //! machine that goes down takes the inspector with it.
 
 use crate::discover::parse::Listener;
+use crate::publish::collect::Another;
 use crate::publish::spool::Spooled;
-use crate::session::workers::OfThread;
 use pitwall_protocol::{
     Attach, ContainerRef, EarlyEnd, NamedArtifact, Preflight, ProcessId, RequestUid, SessionPhase, Stall,
 };
@@ -59,7 +59,7 @@ pub struct Record {
     pub artifact: String,
     /// The other artifacts on the spool.
     #[serde(default)]
-    pub waiting: Vec<OfThread>,
+    pub waiting: Vec<Another>,
     /// The artifacts that are at the store.
     #[serde(default)]
     pub stored: Vec<NamedArtifact>,

@@ -3,7 +3,8 @@
 mod pod;
 
 use pitwall_protocol::{
-    Check, ContainerBounds, FailureReason, Recording, SessionPhase, SessionReport, Start,
+    Check, ContainerBounds, EarlyEnd, FailureReason, OperatorMessage, Recording, SessionPhase, SessionReport,
+    SidecarMessage, Start,
 };
 use pod::Pod;
 use pod::app::App;
@@ -163,4 +164,102 @@ async fn a_dry_run_proves_and_checks_and_leaves_everything_as_it_was() {
         app.serves().await;
         pod.acknowledge(&mut channel, &end).await;
     }
+}
+
+/// The ids of the objects of this class in a snapshot.
+fn ids_of(snapshot: &serde_json::Value, class: &str) -> Vec<u64> {
+    let fields = snapshot["snapshot"]["meta"]["node_fields"].as_array().expect("fields");
+    let at = |name: &str| fields.iter().position(|field| field == name).expect("a field");
+    let (name, id, kind) = (at("name"), at("id"), at("type"));
+    let types = snapshot["snapshot"]["meta"]["node_types"][0].as_array().expect("types");
+    let object = types.iter().position(|one| one == "object").expect("objects") as u64;
+    let strings = snapshot["strings"].as_array().expect("strings");
+    let nodes: Vec<u64> =
+        snapshot["nodes"].as_array().expect("nodes").iter().map(|n| n.as_u64().expect("a number")).collect();
+    let of_class = |node: &&[u64]| {
+        let text = usize::try_from(node[name]).ok().and_then(|index| strings[index].as_str());
+        node[kind] == object && text == Some(class)
+    };
+    nodes.chunks(fields.len()).filter(of_class).map(|node| node[id]).collect()
+}
+
+fn series(count: u32, interval_ms: u64) -> Recording {
+    Recording::Series { recording: Box::new(SNAPSHOT), count, interval_ms }
+}
+
+/// Answers every wish for URLs until the end, and gives the snapshots.
+async fn snapshots(pod: &Pod, channel: &mut Channel) -> (SessionReport, Vec<serde_json::Value>) {
+    let end = loop {
+        match channel.hear().await {
+            SidecarMessage::NeedParts { request, process, upload_id, first_part, artifact } => {
+                let upload = if upload_id.is_empty() { format!("u-{artifact}") } else { upload_id };
+                let mut grant = pod.store.grant(&upload, 1 << 20, first_part, 100);
+                grant.artifact = artifact;
+                channel.say(&OperatorMessage::Grant { request, process, grant }).await;
+            }
+            SidecarMessage::Report(report) if report.phase.is_end() => break *report,
+            _ => {}
+        }
+    };
+    let (_, first) = pod.published(&end);
+    let SessionPhase::Published { more, .. } = &end.phase else { unreachable!() };
+    let names: Vec<_> = more.iter().map(|one| one.name.clone()).collect();
+    let expected: Vec<_> = (2..names.len() + 2).map(|number| format!("snapshot-{number}")).collect();
+    assert_eq!(names, expected);
+    let all = [first].into_iter().chain(more.iter().map(|one| pod.stored(&one.uploaded))).collect();
+    (end, all)
+}
+
+#[tokio::test]
+async fn objects_keep_their_ids_in_the_snapshots_of_a_series_on_every_node_version() {
+    for version in EVERY_NODE {
+        let (pod, mut channel) = Pod::connected().await;
+        let app = heap_app(&pod, version).await;
+        pod.begin(&mut channel, &Start { recording: series(3, 1000), ..snapshot_of(&pod, &app) }).await;
+        let (end, all) = snapshots(&pod, &mut channel).await;
+        assert_eq!(all.len(), 3, "{version}: {end:?}");
+        let sentinels: Vec<_> = all.iter().map(|snapshot| ids_of(snapshot, "Sentinel")).collect();
+        assert_eq!(sentinels[0].len(), 1, "{version}");
+        assert!(sentinels.iter().all(|ids| *ids == sentinels[0]), "{version}: {sentinels:?}");
+        let things: Vec<_> = all.iter().map(|snapshot| ids_of(snapshot, "KeptThing").len()).collect();
+        assert!(things.is_sorted() && things[0] < things[2], "{version}: {things:?}");
+        let preflight = end.preflight.clone().expect("it was checked");
+        assert!(preflight.checks.iter().any(|one| one.check == Check::SeriesCost && one.holds));
+        assert_eq!(app.other_ports(), [] as [u16; 0]);
+        app.serves().await;
+        pod.acknowledge(&mut channel, &end).await;
+    }
+}
+
+#[tokio::test]
+async fn a_series_that_is_stopped_keeps_the_snapshots_that_there_are() {
+    let (pod, mut channel) = Pod::connected().await;
+    let app = heap_app(&pod, NODE).await;
+    pod.begin(&mut channel, &Start { recording: series(3, 60_000), ..snapshot_of(&pod, &app) }).await;
+    let first_done = |percent: Option<u8>| percent.is_some_and(|percent| percent >= 33);
+    channel
+        .report(|report| matches!(report.phase, SessionPhase::Collecting { percent } if first_done(percent)))
+        .await;
+    pod.stop(&mut channel, "r", true).await;
+    let (end, all) = snapshots(&pod, &mut channel).await;
+    assert_eq!(all.len(), 1);
+    let SessionPhase::Published { ended_early, .. } = &end.phase else { unreachable!() };
+    assert_eq!(*ended_early, Some(EarlyEnd::Stopped));
+    assert_eq!(app.other_ports(), [] as [u16; 0]);
+    pod.acknowledge(&mut channel, &end).await;
+}
+
+#[tokio::test]
+async fn an_app_that_is_killed_between_two_snapshots_has_the_first() {
+    let (pod, mut channel) = Pod::connected().await;
+    let mut app = heap_app(&pod, NODE).await;
+    pod.begin(&mut channel, &Start { recording: series(2, 60_000), ..snapshot_of(&pod, &app) }).await;
+    channel.report(|report| matches!(report.phase, SessionPhase::Collecting { percent: Some(50) })).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    app.child.kill().await.expect("it is killed");
+    let (end, all) = snapshots(&pod, &mut channel).await;
+    assert_eq!(all.len(), 1);
+    let SessionPhase::Published { ended_early, .. } = &end.phase else { unreachable!() };
+    assert_eq!(*ended_early, Some(EarlyEnd::Cut));
+    pod.acknowledge(&mut channel, &end).await;
 }

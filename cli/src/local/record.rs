@@ -45,6 +45,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tokio::sync::Notify;
 
 /// How long a process may take to become ready for the signal, and how often it is looked at.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
@@ -256,7 +257,8 @@ impl Recorder<'_> {
         if !is_snapshot(self.recording)
             && let Err(how) = wait(link, &mut underway, args, screen, interrupts).await
         {
-            let kept = underway.take_over(Err(how), spool, FILE, self.recording, |_| {}).await;
+            let kept =
+                underway.take_over(Err(how), spool, FILE, self.recording, |_| {}, &Notify::new()).await;
             return kept.map_err(|error| {
                 format!("the process, or its inspector, ended while it was recorded ({})", error.ending())
             });
@@ -268,8 +270,9 @@ impl Recorder<'_> {
             let bar = Some((percent.into(), 100));
             screen.show(&Line { stage, bar, text: format!("{percent}% of the heap") });
         };
+        let enough = Notify::new();
         tokio::select! {
-            collected = underway.take_over(Ok(link), spool, FILE, self.recording, progress) => {
+            collected = underway.take_over(Ok(link), spool, FILE, self.recording, progress, &enough) => {
                 collected.map_err(|error| error.to_string())
             }
             () = interrupts.next() => Err("left before all of it was here".to_owned()),

@@ -141,6 +141,26 @@ fn a_snapshot_that_could_kill_its_pod_is_refused_with_the_numbers_and_taken_when
 }
 
 #[test]
+fn two_snapshots_of_one_request_can_be_compared_by_the_ids_of_objects() {
+    let story = Story::new("heap-series");
+    let pod = heap_app().memory("512Mi").deploy(&story).remove(0);
+    let fields = json!({ "heapSnapshot": { "count": 2, "interval": "2s" } });
+    let object = Request::snapshot(&story, "series", "heap", fields).finish(PATIENCE);
+    assert_eq!(reason_of(&object), "AllStored", "{}", object["status"]);
+    let names: Vec<_> = target_of(&object)["artifacts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|artifact| artifact["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names[1].ends_with("-snapshot-2.heapsnapshot"), "{names:?}");
+    let checks = target_of(&object)["preflight"]["checks"].as_array().unwrap();
+    assert!(checks.iter().any(|check| check["name"] == "SeriesCost"), "{checks:?}");
+    story.inspector_closes(&pod);
+}
+
+#[test]
 fn a_snapshot_that_outlasts_a_probe_is_refused() {
     let story = Story::new("heap-probe");
     let mut manifest = heap_app().env("HEAP_MIB", "10").manifest();

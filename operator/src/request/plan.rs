@@ -457,7 +457,11 @@ impl Plan {
                     self.actions.push(Action::Acknowledge(key));
                     self.again = Some(2 * SOON);
                 }
-                Some(SessionPhase::Attaching | SessionPhase::Recording { .. }) if request.stop => {
+                Some(
+                    SessionPhase::Attaching
+                    | SessionPhase::Recording { .. }
+                    | SessionPhase::Collecting { percent: Some(_) },
+                ) if request.stop => {
                     self.actions.push(Action::Stop { pod: key.pod, keep: true, why: None });
                 }
                 Some(SessionPhase::Recording { .. })

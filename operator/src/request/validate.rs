@@ -3,9 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::core::Selector;
 use pitwall_crds::{
-    AllocationsIncluded, Concurrency, DuringRollout, Format, Guard, LONGEST_IN_ONE_PIECE, Output, PodChoice,
-    PodPick, PreflightCheck, ProfileRequest, ProfileRequestSpec, ProfileRequestStatus, ProfileType,
-    Redaction, Safety, Share, Target, Threads, WorkloadRef, names::FINALIZER,
+    AllocationsIncluded, Concurrency, DuringRollout, Format, Guard, HeapSnapshotSettings,
+    LONGEST_IN_ONE_PIECE, Output, PodChoice, PodPick, PreflightCheck, ProfileRequest, ProfileRequestSpec,
+    ProfileRequestStatus, ProfileType, Redaction, Safety, Share, Target, Threads, WorkloadRef,
+    names::FINALIZER,
 };
 use pitwall_protocol::{Check, Recording, RequestUid};
 use std::time::Duration;
@@ -151,7 +152,16 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
             }
         }
         ProfileType::HeapSnapshot => {
-            Recording::HeapSnapshot { redact: heap_snapshot.unwrap_or_default().redact == Redaction::Strings }
+            let HeapSnapshotSettings { redact, count, interval } = heap_snapshot.unwrap_or_default();
+            let recording = Recording::HeapSnapshot { redact: redact == Redaction::Strings };
+            match u32::try_from(count) {
+                Ok(count @ 2..) => Recording::Series {
+                    recording: Box::new(recording),
+                    count,
+                    interval_ms: u64::try_from(interval.as_std().as_millis()).unwrap_or(u64::MAX),
+                },
+                _ => recording,
+            }
         }
     };
     let recording = match threads {

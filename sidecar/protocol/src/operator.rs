@@ -164,6 +164,16 @@ pub enum Recording {
         /// How many worker threads at most.
         workers: u32,
     },
+    /// Several heap snapshots of one process in one session with its inspector, so that objects keep their ids.
+    #[serde(rename_all = "camelCase")]
+    Series {
+        /// Of each.
+        recording: Box<Recording>,
+        /// How many.
+        count: u32,
+        /// From the end of one to the start of the next, in milliseconds.
+        interval_ms: u64,
+    },
     /// A dry run: prove, check and report what this would take, and record nothing. Ends in
     /// [`crate::SessionPhase::Checked`]. A type of its own, so that a sidecar that doesn't know it refuses.
     Check {
@@ -191,16 +201,18 @@ impl Recording {
         match self {
             Self::Cpu { .. } | Self::CpuInChunks { .. } => true,
             Self::AllThreads { recording, .. } => recording.is_cpu(),
-            Self::HeapSampling { .. } | Self::HeapSnapshot { .. } | Self::Check { .. } | Self::Unknown => {
-                false
-            }
+            Self::HeapSampling { .. }
+            | Self::HeapSnapshot { .. }
+            | Self::Series { .. }
+            | Self::Check { .. }
+            | Self::Unknown => false,
         }
     }
 
-    /// What is recorded of the main thread.
-    pub fn of_main_thread(&self) -> &Self {
+    /// What each of several artifacts is.
+    pub fn of_one(&self) -> &Self {
         match self {
-            Self::AllThreads { recording, .. } => recording,
+            Self::AllThreads { recording, .. } | Self::Series { recording, .. } => recording,
             other => other,
         }
     }

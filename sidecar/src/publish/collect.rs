@@ -8,10 +8,10 @@ use super::spool::{Compression, Spool, SpoolError, Spooled, Writer};
 use crate::attach::link::{Link, ending};
 use crate::clock;
 use crate::redact::{RedactError, Redactor};
-use crate::session::workers::OfThread;
 use pitwall_inspector::{Command, Connection, Error, Event, EventStream, Incoming, Unescape, UnescapeError};
 use pitwall_profile::cpu::JoinError;
 use pitwall_protocol::Recording;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long the app may send nothing while it owes a profile: V8 serialises it in one go.
@@ -26,14 +26,23 @@ pub struct Collected {
     pub spooled: Spooled,
     /// From the command to the last byte of its answer.
     pub took: Duration,
-    /// The recordings of worker threads.
-    pub more: Vec<OfThread>,
+    /// The recordings of worker threads, or the snapshots after the first.
+    pub more: Vec<Another>,
     /// What isn't as it was asked for.
     pub remark: Option<String>,
     /// How long the recording is, where that isn't the time until it was ended.
     pub recorded: Option<Duration>,
     /// Why it isn't complete: how the connection was lost. There is what had come by then.
     pub cut: Option<String>,
+}
+
+/// One more artifact of the same session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Another {
+    /// Its name: `worker-3` of the worker thread with the `threadId` 3, `snapshot-2` of the second snapshot.
+    pub name: String,
+    /// The file.
+    pub spooled: Spooled,
 }
 
 /// Why there is no recording.
@@ -86,6 +95,7 @@ fn command(recording: &Recording) -> Command<'static> {
         Recording::Cpu { .. }
         | Recording::CpuInChunks { .. }
         | Recording::AllThreads { .. }
+        | Recording::Series { .. }
         | Recording::Check { .. }
         | Recording::Unknown => Command::ProfilerStop,
         Recording::HeapSampling { .. } => Command::HeapProfilerStopSampling,

@@ -76,7 +76,7 @@ impl Session {
         };
         let mut effects = vec![];
         let recording = &session.wanted.recording;
-        let possible = match recording.of_main_thread() {
+        let possible = match recording.of_one() {
             Recording::Cpu { sampling_interval_us } | Recording::CpuInChunks { sampling_interval_us, .. } => {
                 *sampling_interval_us > 0 && start.duration_ms > 0
             }
@@ -84,7 +84,10 @@ impl Session {
                 *sampling_interval_bytes > 0 && start.duration_ms > 0
             }
             Recording::HeapSnapshot { .. } => start.duration_ms == 0,
-            Recording::AllThreads { .. } | Recording::Check { .. } | Recording::Unknown => false,
+            Recording::AllThreads { .. }
+            | Recording::Series { .. }
+            | Recording::Check { .. }
+            | Recording::Unknown => false,
         };
         let possible = possible && recorder::can_record(recording);
         if possible {

@@ -24,7 +24,7 @@ use pitwall_protocol::{
 };
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::AbortHandle;
 
 /// How often a recording's container is looked at.
@@ -113,6 +113,7 @@ pub async fn drive(
         outcomes,
         link: Arc::new(Mutex::new(None)),
         underway: Arc::new(Mutex::new(None)),
+        enough: Arc::new(Notify::new()),
         inspector: Running::default(),
         artifact: Running::default(),
         free: false,
@@ -129,6 +130,8 @@ struct Driver {
     link: Arc<Mutex<Option<Link>>>,
     /// What runs. Taken after `link` where both are.
     underway: Arc<Mutex<Option<Underway>>>,
+    /// Ends a series of snapshots.
+    enough: Arc<Notify>,
     inspector: Running,
     artifact: Running,
     free: bool,
@@ -201,6 +204,7 @@ impl Driver {
                 Effect::Begin { recording, node_version, file } => self.record(recording, node_version, file),
                 Effect::Watch { guard, recording, file } => self.watch(guard, recording, file),
                 Effect::Collect { recording, file } => self.collect(recording, file),
+                Effect::Enough => self.enough.notify_one(),
                 Effect::Close { listener } => {
                     let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
                     let underway = self.underway.clone();
@@ -294,6 +298,7 @@ impl Driver {
 
     fn collect(&mut self, recording: Recording, file: String) {
         let (link, underway, ground) = (self.link.clone(), self.underway.clone(), self.ground.clone());
+        let enough = self.enough.clone();
         let (tell, mut last) = (self.teller(), None);
         let progress = move |percent| {
             if last.replace(percent) != Some(percent) {
@@ -304,8 +309,9 @@ impl Driver {
             let mut link = link.lock().await;
             let underway = underway.lock().await.take().unwrap_or_default();
             let there = link.as_mut().ok_or_else(|| "dropped".to_owned());
-            let event =
-                collected(underway.take_over(there, &ground.spool, &file, &recording, progress).await);
+            let event = collected(
+                underway.take_over(there, &ground.spool, &file, &recording, progress, &enough).await,
+            );
             if is_cut(&event) {
                 // Node may be waiting for this side to hang up.
                 *link = None;
@@ -324,7 +330,9 @@ impl Driver {
             };
             let Event::Lost(how) = event else { return event };
             let underway = underway.lock().await.take().unwrap_or_default();
-            collected(underway.take_over(Err(how), &ground.spool, &file, &recording, |_| {}).await)
+            collected(
+                underway.take_over(Err(how), &ground.spool, &file, &recording, |_| {}, &Notify::new()).await,
+            )
         });
     }
 

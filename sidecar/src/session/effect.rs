@@ -124,6 +124,8 @@ pub enum Effect {
         /// The file on the spool.
         file: String,
     },
+    /// Inspector's lane, while it collects: no further snapshot of the series.
+    Enough,
     /// Inspector's lane: close what was opened, and see it closed.
     Close {
         /// The inspector's socket.

@@ -2,12 +2,12 @@
 
 use super::effect::{BeginError, Effect, Event};
 use super::preflight::{Measured, preflight, refusal};
-use super::workers::OfThread;
+use super::report::UPLOAD_PAUSE;
 use crate::attach::close::Closure;
 use crate::attach::ladder::{Proved, failure};
 use crate::discover::parse::Listener;
 use crate::journal::{Mark, Record, session_name};
-use crate::publish::collect::Collected;
+use crate::publish::collect::{Another, Collected};
 use crate::publish::upload::{Step, Upload};
 use pitwall_protocol::{
     Attach, Check, ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, NamedArtifact, OpenedBy,
@@ -56,7 +56,7 @@ pub struct Session {
     /// Its name; empty: the first.
     pub(super) artifact: String,
     /// The artifacts that wait for their turn.
-    pub(super) waiting: VecDeque<OfThread>,
+    pub(super) waiting: VecDeque<Another>,
     /// Those that are at the store, the first one first.
     pub(super) stored: Vec<NamedArtifact>,
     pub(super) ended_early: Option<EarlyEnd>,
@@ -186,6 +186,15 @@ impl Session {
                 moments.push(tell_from);
             }
             Inspector::Stuck { again_at } => moments.push(again_at),
+            Inspector::Collecting { percent } => {
+                // The last word before a long silence is told, too.
+                if self.shown.phase != Some(SessionPhase::Collecting { percent }) {
+                    moments.extend(self.shown.at.map(|at| at + UPLOAD_PAUSE));
+                }
+                if self.takes_a_series() {
+                    moments.push(self.latest_end);
+                }
+            }
             _ => {}
         }
         if self.outcome.is_none() {
@@ -418,8 +427,15 @@ impl Session {
         });
     }
 
+    /// Whether further snapshots may come.
+    fn takes_a_series(&self) -> bool {
+        matches!(self.inspector, Inspector::Collecting { .. })
+            && matches!(self.wanted.recording, Recording::Series { .. })
+            && self.ended_early.is_none()
+    }
+
     fn is_snapshot(&self) -> bool {
-        matches!(self.wanted.recording, Recording::HeapSnapshot { .. })
+        matches!(self.wanted.recording.of_one(), Recording::HeapSnapshot { .. })
     }
 
     /// Ends the recording and keeps what there is.
@@ -447,6 +463,10 @@ impl Session {
                     now,
                     effects,
                 ),
+            Inspector::Collecting { .. } if matches!(self.wanted.recording, Recording::Series { .. }) => {
+                self.ended_early = Some(why);
+                effects.push(Effect::Enough);
+            }
             Inspector::Collecting { .. }
             | Inspector::Closing
             | Inspector::WatchingLate { .. }
@@ -544,8 +564,11 @@ impl Session {
             } else {
                 format!("something else closed the inspector of pid {pid} ({how})")
             };
-            let seconds = self.recorded.as_secs();
-            self.remark = Some(format!("{cause}; the {seconds} s that had come over by then are kept"));
+            let kept = match self.recorded.as_secs() {
+                0 => "what had come over by then is kept".to_owned(),
+                seconds => format!("the {seconds} s that had come over by then are kept"),
+            };
+            self.remark = Some(format!("{cause}; {kept}"));
         } else if process_gone {
             self.fail(
                 FailureReason::ProcessExited,
@@ -587,6 +610,10 @@ impl Session {
             );
             self.give_up(SessionPhase::Failed(why), now, effects);
             return;
+        }
+        if self.takes_a_series() && now >= self.latest_end {
+            self.ended_early = Some(EarlyEnd::Deadline);
+            effects.push(Effect::Enough);
         }
         if let Inspector::Recording { since } = self.inspector
             && now >= self.window_end(since)
@@ -711,6 +738,9 @@ impl Session {
 pub fn switch_margin(recording: &Recording) -> Duration {
     match recording {
         Recording::HeapSnapshot { .. } => SNAPSHOT_MARGIN,
+        Recording::Series { count, interval_ms, .. } => {
+            (SNAPSHOT_MARGIN + Duration::from_millis(*interval_ms)) * *count
+        }
         Recording::Cpu { .. }
         | Recording::CpuInChunks { .. }
         | Recording::HeapSampling { .. }
@@ -722,10 +752,11 @@ pub fn switch_margin(recording: &Recording) -> Duration {
 
 /// The extension by which `DevTools` knows what it opens.
 fn extension(recording: &Recording) -> &'static str {
-    match recording.of_main_thread() {
+    match recording.of_one() {
         Recording::Cpu { .. }
         | Recording::CpuInChunks { .. }
         | Recording::AllThreads { .. }
+        | Recording::Series { .. }
         | Recording::Check { .. }
         | Recording::Unknown => "cpuprofile",
         Recording::HeapSampling { .. } => "heapprofile",
@@ -736,7 +767,7 @@ fn extension(recording: &Recording) -> &'static str {
 /// Why this version of Node can't record it, if so.
 fn unsupported(recording: &Recording, node_version: &str) -> Option<String> {
     let major = node_version.strip_prefix('v').and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
-    match recording.of_main_thread() {
+    match recording.of_one() {
         Recording::HeapSampling { collected: true, .. } if major.is_some_and(|major| major < 20) => {
             Some(format!(
                 "Node.js {node_version} can't sample what the garbage collector frees, and would leave it out without a \

@@ -8,15 +8,18 @@ use crate::attach::link::{CallError, Link, ending};
 use crate::clock;
 use crate::discover::procfs::ProcRoot;
 use crate::publish::chunks::Chunks;
-use crate::publish::collect::{CollectError, Collected, collect};
+use crate::publish::collect::{Another, CollectError, Collected, collect};
 use crate::publish::spool::Spool;
 use pitwall_inspector::{Command, Event, Incoming, expression};
 use pitwall_protocol::{FailureReason, ProcessId, Recording};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How long Node may take to start its profiler: 1.5 s a gigabyte of small objects, on a slow machine.
 pub const BEGIN_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// The most snapshots of a series.
+const MOST_SNAPSHOTS: u32 = 3;
 /// The most worker threads that are recorded at once.
 const MOST_WORKERS: usize = 32;
 /// No chunk of a recording is shorter: milliseconds.
@@ -58,21 +61,27 @@ impl Underway {
     }
 
     /// Ends the recording, and takes over what there is: without a `link`, which was lost for a reason, what had come
-    /// over by then. `progress` hears how much of a heap was walked, in percent.
+    /// over by then. `progress` hears how much of a heap was walked, in percent. `enough` ends a series before the next
+    /// one.
     pub async fn take_over(
         self,
         link: Result<&mut Link, String>,
         spool: &Spool,
         file: &str,
         recording: &Recording,
-        progress: impl FnMut(u8),
+        mut progress: impl FnMut(u8),
+        enough: &Notify,
     ) -> Result<Collected, CollectError> {
         if let Some(chunks) = self.chunks {
             return chunks.collect(link).await;
         }
         let link = link.map_err(CollectError::Lost)?;
-        let recording = recording.of_main_thread();
-        let mut collected = collect(link, spool, file, recording, progress).await?;
+        if let Recording::Series { recording, count, interval_ms } = recording {
+            let interval = Duration::from_millis(*interval_ms);
+            return series(link, spool, file, recording, (*count, interval), progress, enough).await;
+        }
+        let recording = recording.of_one();
+        let mut collected = collect(link, spool, file, recording, &mut progress).await?;
         if let Some(workers) = self.workers {
             let of_workers = workers.collect(link, spool, file, recording).await;
             (collected.more, collected.remark, collected.cut) = of_workers;
@@ -81,11 +90,65 @@ impl Underway {
     }
 }
 
+/// Snapshots one after the other. What went wrong after the first one is said, and costs no earlier one.
+async fn series(
+    link: &mut Link,
+    spool: &Spool,
+    file: &str,
+    recording: &Recording,
+    (count, interval): (u32, Duration),
+    mut progress: impl FnMut(u8),
+    enough: &Notify,
+) -> Result<Collected, CollectError> {
+    let share = |number: u32, percent: u8| {
+        u8::try_from(((number - 1) * 100 + u32::from(percent)) / count).unwrap_or(100)
+    };
+    let mut all = collect(link, spool, file, recording, |percent| progress(share(1, percent))).await?;
+    for number in 2..=count {
+        let mut nothing = Underway::default();
+        let pause = tokio::select! {
+            pause = tokio::time::timeout(interval, nothing.record(link)) => pause,
+            () = enough.notified() => break,
+        };
+        match pause {
+            Err(_) => {}
+            Ok(Ok(())) => {
+                all.remark = Some(format!("the app began to exit after {} of {count} snapshots", number - 1));
+                break;
+            }
+            Ok(Err(error)) => {
+                all.cut = Some(error.ending());
+                break;
+            }
+        }
+        let name = format!("snapshot-{number}");
+        let progress = |percent| progress(share(number, percent));
+        match collect(link, spool, &format!("{name}.{file}"), recording, progress).await {
+            Ok(next) => {
+                all.took = all.took.max(next.took);
+                all.more.push(Another { name, spooled: next.spooled });
+            }
+            Err(error @ (CollectError::Lost(_) | CollectError::Inspector(_))) => {
+                all.cut = Some(error.ending());
+                break;
+            }
+            Err(error) => {
+                all.remark = Some(format!("{} of {count} snapshots were taken: {error}", number - 1));
+                break;
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// Whether this can be recorded, as far as it is not the target's to say.
 pub fn can_record(recording: &Recording) -> bool {
     match recording {
         Recording::AllThreads { recording, .. } => {
             matches!(**recording, Recording::Cpu { .. } | Recording::HeapSampling { .. })
+        }
+        Recording::Series { recording, count, .. } => {
+            matches!(**recording, Recording::HeapSnapshot { .. }) && (1..=MOST_SNAPSHOTS).contains(count)
         }
         _ => true,
     }
@@ -100,7 +163,7 @@ pub async fn begin(
     file: &str,
 ) -> Result<Underway, BeginError> {
     within(async {
-        let start = match recording.of_main_thread() {
+        let start = match recording.of_one() {
             Recording::Cpu { sampling_interval_us } | Recording::CpuInChunks { sampling_interval_us, .. } => {
                 let interval = Duration::from_micros((*sampling_interval_us).into());
                 let set = Command::ProfilerSetSamplingInterval(interval);
@@ -134,7 +197,10 @@ pub async fn begin(
                 }
                 Command::HeapProfilerEnable
             }
-            Recording::AllThreads { .. } | Recording::Check { .. } | Recording::Unknown => {
+            Recording::AllThreads { .. }
+            | Recording::Series { .. }
+            | Recording::Check { .. }
+            | Recording::Unknown => {
                 return Err(CallError::Refused {
                     method: "nothing",
                     message: "unknown recording".to_owned(),

@@ -5,8 +5,8 @@ use pitwall_protocol::{SessionPhase, SessionReport};
 use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
-/// An upload's progress is told at most this often.
-const UPLOAD_PAUSE: Duration = Duration::from_secs(1);
+/// The progress of collecting and uploading is told at most this often.
+pub(super) const UPLOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// A phase in the words of a message.
 pub(super) fn doing(phase: &SessionPhase) -> &'static str {

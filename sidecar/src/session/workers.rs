@@ -6,11 +6,10 @@
 
 use crate::attach::link::{CallError, Link, ending};
 use crate::clock;
-use crate::publish::collect::{CollectError, heard, put, spooling};
+use crate::publish::collect::{Another, CollectError, heard, put, spooling};
 use crate::publish::spool::{Compression, Spool, Spooled};
 use pitwall_inspector::{Command, Event, EventStream, Incoming, WorkerMessage, WorkerSaid};
 use pitwall_protocol::Recording;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -35,15 +34,6 @@ struct Worker {
     session: u32,
     /// `threadId`.
     thread: u32,
-}
-
-/// What a worker thread's recording is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OfThread {
-    /// Its artifact's name: `worker-3` of the thread with the `threadId` 3.
-    pub name: String,
-    /// The file.
-    pub spooled: Spooled,
 }
 
 /// The commands that begin a recording in a thread.
@@ -176,7 +166,7 @@ impl Workers {
         spool: &Spool,
         file: &str,
         recording: &Recording,
-    ) -> (Vec<OfThread>, Option<String>, Option<String>) {
+    ) -> (Vec<Another>, Option<String>, Option<String>) {
         let (mut taken, mut cut) = (vec![], None);
         for worker in std::mem::take(&mut self.recorded) {
             if self.ended.contains(&worker.session) {
@@ -184,7 +174,7 @@ impl Workers {
             }
             let name = format!("worker-{}", worker.thread);
             match self.take_over(link, spool, &format!("{name}.{file}"), worker, recording).await {
-                Ok(spooled) => taken.push(OfThread { name, spooled }),
+                Ok(spooled) => taken.push(Another { name, spooled }),
                 Err(error @ (CollectError::Lost(_) | CollectError::Inspector(_))) => {
                     cut = Some(error.ending());
                     break;

@@ -5,6 +5,8 @@ const http = require('node:http');
 class KeptThing {
   constructor(n) { this.n = n; this.more = [n, n]; }
 }
+class Sentinel {}
+globalThis.sentinel = new Sentinel();
 const kept = ['a text that is kept: é世 "\\'];
 
 function keepSome() {

@@ -27,13 +27,17 @@ fn a_snapshot_is_measured_checked_taken_and_published() {
     let mut scene = opened_scene(snapshot());
     assert_eq!(deeds(&scene.on(measured(20))), ["Begin"]);
     assert_eq!(deeds(&scene.on(began())), ["Watch", "Collect"], "its window is over at once");
-    for (after, percent, told) in [(1000, 10, true), (100, 30, false), (1000, 60, true)] {
+    for (after, percent, told) in [(1000, 10, 10), (100, 30, 10), (100, 40, 10), (2000, 60, 60)] {
         scene.pass(Duration::from_millis(after));
         scene.on(Event::Progress(percent));
         let last = scene.reports().pop().map(|report| report.phase);
-        let shown = last == Some(SessionPhase::Collecting { percent: Some(percent) });
-        assert_eq!(shown, told, "{percent} {last:?}");
+        assert_eq!(last, Some(SessionPhase::Collecting { percent: Some(told) }), "at {percent}");
     }
+    // What was held back is told, though nothing happens any more.
+    scene.on(Event::Progress(99));
+    scene.pass(Duration::from_secs(1));
+    let last = scene.reports().pop().map(|report| report.phase);
+    assert_eq!(last, Some(SessionPhase::Collecting { percent: Some(99) }));
     scene.on(collected());
     scene.on(put(1));
     scene.on(put(2));
@@ -44,6 +48,31 @@ fn a_snapshot_is_measured_checked_taken_and_published() {
         "{end:?}"
     );
     assert_eq!(end.preflight.unwrap().heap_bytes, 20 << 20);
+}
+
+#[test]
+fn a_stop_in_a_series_ends_it_before_the_next_snapshot() {
+    let one = Box::new(Recording::HeapSnapshot { redact: false });
+    let series = Recording::Series { recording: one, count: 3, interval_ms: 60_000 };
+    let mut scene = opened_scene(Start { recording: series.clone(), ..snapshot() });
+    assert_eq!(deeds(&scene.on(measured(1))), ["Begin"]);
+    assert_eq!(deeds(&scene.on(began())), ["Watch", "Collect"], "there is no window");
+    let mut late = opened_scene(Start { recording: series.clone(), deadline_ms: 300_000, ..snapshot() });
+    late.on(measured(1));
+    late.on(began());
+    assert_eq!(deeds(&late.pass(Duration::from_secs(289))), [""; 0]);
+    assert_eq!(
+        deeds(&late.pass(Duration::from_secs(5))),
+        ["Enough"],
+        "while there is time to publish, and once"
+    );
+    assert_eq!(deeds(&scene.on(Event::Stop { keep: true, why: None })), ["Enough"]);
+    scene.on(collected());
+    scene.on(put(1));
+    scene.on(put(2));
+    scene.on(Event::Closed(Closure::Closed));
+    let end = scene.end().unwrap().phase;
+    assert!(matches!(end, SessionPhase::Published { ended_early: Some(EarlyEnd::Stopped), .. }), "{end:?}");
 }
 
 #[test]
