@@ -3,8 +3,7 @@
 mod pod;
 
 use pitwall_protocol::{
-    Check, ContainerBounds, EarlyEnd, FailureReason, OperatorMessage, Recording, SessionPhase, SessionReport,
-    SidecarMessage, Start,
+    Check, ContainerBounds, EarlyEnd, FailureReason, Recording, SessionPhase, SessionReport, Start,
 };
 use pod::Pod;
 use pod::app::App;
@@ -187,20 +186,9 @@ fn series(count: u32, interval_ms: u64) -> Recording {
     Recording::Series { recording: Box::new(SNAPSHOT), count, interval_ms }
 }
 
-/// Answers every wish for URLs until the end, and gives the snapshots.
+/// The end of a series, and its snapshots.
 async fn snapshots(pod: &Pod, channel: &mut Channel) -> (SessionReport, Vec<serde_json::Value>) {
-    let end = loop {
-        match channel.hear().await {
-            SidecarMessage::NeedParts { request, process, upload_id, first_part, artifact } => {
-                let upload = if upload_id.is_empty() { format!("u-{artifact}") } else { upload_id };
-                let mut grant = pod.store.grant(&upload, 1 << 20, first_part, 100);
-                grant.artifact = artifact;
-                channel.say(&OperatorMessage::Grant { request, process, grant }).await;
-            }
-            SidecarMessage::Report(report) if report.phase.is_end() => break *report,
-            _ => {}
-        }
-    };
+    let end = pod.end(channel).await;
     let (_, first) = pod.published(&end);
     let SessionPhase::Published { more, .. } = &end.phase else { unreachable!() };
     let names: Vec<_> = more.iter().map(|one| one.name.clone()).collect();

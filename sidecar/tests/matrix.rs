@@ -5,12 +5,9 @@ mod pod;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pitwall_protocol::{
-    EarlyEnd, FailureReason, OperatorMessage, Recording, SessionPhase, SessionReport, SidecarMessage, Start,
-};
+use pitwall_protocol::{EarlyEnd, FailureReason, Recording, SessionPhase, Start};
 use pod::app::App;
-use pod::operator::Channel;
-use pod::{PART, PATIENCE, Pod};
+use pod::{PATIENCE, Pod};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -80,23 +77,6 @@ impl Fault {
     }
 }
 
-/// Answers every wish for URLs until the end.
-async fn end(pod: &Pod, channel: &mut Channel) -> SessionReport {
-    loop {
-        match channel.hear().await {
-            SidecarMessage::NeedParts { request, process, upload_id, first_part, artifact } => {
-                let upload =
-                    if upload_id.is_empty() { format!("{}-{artifact}", request.0) } else { upload_id };
-                let mut grant = pod.store.grant(&upload, PART, first_part, 100);
-                grant.artifact = artifact;
-                channel.say(&OperatorMessage::Grant { request, process, grant }).await;
-            }
-            SidecarMessage::Report(report) if report.phase.is_end() => return *report,
-            _ => {}
-        }
-    }
-}
-
 async fn cell(version: &str, kind: Kind, fault: Fault) {
     let (mut pod, mut channel) = Pod::connected().await;
     let mut app = App::node(&pod.container, version, &["--inspect-port=0"], "matrix.js").await;
@@ -128,7 +108,7 @@ async fn cell(version: &str, kind: Kind, fault: Fault) {
     }
     let end = match told {
         Some(end) => end,
-        None => end(&pod, &mut channel).await,
+        None => pod.end(&mut channel).await,
     };
     expect(kind, fault, &end.phase);
     if matches!(end.phase, SessionPhase::Published { .. }) {

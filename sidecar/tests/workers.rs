@@ -4,8 +4,7 @@ mod pod;
 
 use pitwall_protocol::{EarlyEnd, NamedArtifact, Recording, SessionPhase, SessionReport, Start};
 use pod::app::App;
-use pod::operator::Channel;
-use pod::{PART, Pod, hottest};
+use pod::{Pod, hottest};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -27,29 +26,6 @@ async fn app(pod: &Pod, version: &str, workers: usize) -> App {
     app
 }
 
-/// Answers every wish for URLs until the end.
-async fn end(pod: &Pod, channel: &mut Channel) -> SessionReport {
-    loop {
-        match channel.hear().await {
-            pitwall_protocol::SidecarMessage::NeedParts {
-                request,
-                process,
-                upload_id,
-                first_part,
-                artifact,
-            } => {
-                let upload =
-                    if upload_id.is_empty() { format!("{}-{artifact}", request.0) } else { upload_id };
-                let mut grant = pod.store.grant(&upload, PART, first_part, 4);
-                grant.artifact = artifact;
-                channel.say(&pitwall_protocol::OperatorMessage::Grant { request, process, grant }).await;
-            }
-            pitwall_protocol::SidecarMessage::Report(report) if report.phase.is_end() => return *report,
-            _ => {}
-        }
-    }
-}
-
 fn published(pod: &Pod, report: &SessionReport) -> (Value, Vec<(String, Value)>) {
     let (_, main) = pod.published(report);
     let SessionPhase::Published { more, .. } = &report.phase else { panic!("{report:?}") };
@@ -65,7 +41,7 @@ async fn each_worker_thread_has_a_profile_of_its_own_and_one_that_is_blocked_is_
         let recording = of_all_threads(CPU, 8);
         let start = Start { recording, ..pod.start("r", app.id(), Duration::from_secs(2)) };
         pod.begin(&mut channel, &start).await;
-        let end = end(&pod, &mut channel).await;
+        let end = pod.end(&mut channel).await;
         let (_, workers) = published(&pod, &end);
         let names: Vec<_> = workers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["worker-1", "worker-2", "worker-4"], "{version} {:?}", end.remark);
@@ -91,7 +67,7 @@ async fn allocations_of_worker_threads_are_sampled() {
         let recording = of_all_threads(recording, 8);
         let start = Start { recording, ..pod.start("r", app.id(), Duration::from_secs(2)) };
         pod.begin(&mut channel, &start).await;
-        let end = end(&pod, &mut channel).await;
+        let end = pod.end(&mut channel).await;
         let (main, workers) = published(&pod, &end);
         assert!(main["head"].is_object());
         assert_eq!(workers.len(), 2, "{version}");
@@ -112,7 +88,7 @@ async fn at_most_so_many_threads_are_recorded_and_those_that_end_or_begin_meanwh
     pod.begin(&mut channel, &start).await;
     channel.report(|report| matches!(report.phase, SessionPhase::Recording { .. })).await;
     app.hears("end more").await;
-    let end = end(&pod, &mut channel).await;
+    let end = pod.end(&mut channel).await;
     let (_, workers) = published(&pod, &end);
     let names: Vec<_> = workers.iter().map(|(name, _)| name.as_str()).collect();
     // Of the first four, the second ended and the third is blocked.
@@ -132,7 +108,7 @@ async fn an_app_that_exits_keeps_what_can_be_had_and_a_killed_one_has_nothing() 
         pod.begin(&mut channel, &start).await;
         channel.report(|report| matches!(report.phase, SessionPhase::Recording { .. })).await;
         app.hears("exit").await;
-        let end = end(&pod, &mut channel).await;
+        let end = pod.end(&mut channel).await;
         published(&pod, &end);
         let SessionPhase::Published { ended_early, .. } = &end.phase else { unreachable!() };
         assert_eq!(*ended_early, Some(EarlyEnd::ProcessExiting), "{version}: {end:?}");
