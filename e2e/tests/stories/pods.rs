@@ -43,3 +43,17 @@ fn pods_take_turns_where_only_a_share_of_them_may_be_recorded_at_once() {
     assert_eq!(recorded, pods);
     assert!(most <= 2, "{most} at once");
 }
+
+#[test]
+fn each_worker_of_a_cluster_is_recorded_and_its_primary_is_left_alone() {
+    let story = Story::new("cluster");
+    let pod = App::new("cluster", "cluster.js").deploy(&story).remove(0);
+    let object =
+        Request::cpu(&story, "r", "cluster", json!({ "duration": "2s" })).finish(Duration::from_secs(60));
+    assert_eq!(reason_of(&object), "AllStored", "{}", object["status"]);
+    let targets = object["status"]["targets"].as_array().unwrap();
+    let pids: BTreeSet<_> = targets.iter().map(|target| target["pid"].as_u64().unwrap()).collect();
+    assert_eq!((targets.len(), pids.len()), (2, 2), "{targets:?}");
+    assert!(object["status"]["summary"]["hottest"].as_str().unwrap().starts_with("burnCpu"));
+    story.inspector_closes(&pod);
+}
