@@ -42,7 +42,10 @@ async fn each_worker_thread_has_a_profile_of_its_own_and_one_that_is_blocked_is_
         let start = Start { recording, ..pod.start("r", app.id(), Duration::from_secs(2)) };
         pod.begin(&mut channel, &start).await;
         let end = pod.end(&mut channel).await;
-        let (_, workers) = published(&pod, &end);
+        let (main, workers) = published(&pod, &end);
+        let time = |of: &str| main[of].as_f64().expect("a time");
+        let seconds = (time("endTime") - time("startTime")) / 1e6;
+        assert!((1.5..3.5).contains(&seconds), "{version}: {seconds} s of the main thread");
         let names: Vec<_> = workers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["worker-1", "worker-2", "worker-4"], "{version} {:?}", end.remark);
         for (name, profile) in &workers {

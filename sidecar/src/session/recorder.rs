@@ -207,12 +207,7 @@ pub async fn begin(
                 });
             }
         };
-        if link.exiting {
-            return Ok(None);
-        }
-        let asked = clock::now();
-        link.call(&start).await?;
-        let took = clock::now().saturating_duration_since(asked);
+        // Before the main thread: its window isn't to be longer by what a blocked worker is waited for.
         let workers = match recording {
             Recording::AllThreads { recording, workers } => {
                 let most = usize::try_from(*workers).unwrap_or(MOST_WORKERS).min(MOST_WORKERS);
@@ -220,6 +215,12 @@ pub async fn begin(
             }
             _ => None,
         };
+        if link.exiting {
+            return Ok(None);
+        }
+        let asked = clock::now();
+        link.call(&start).await?;
+        let took = clock::now().saturating_duration_since(asked);
         Ok(Some(Underway { took, chunks: None, workers }))
     })
     .await?
