@@ -62,7 +62,7 @@ fn document(output: &Output) -> Value {
 
 #[test]
 fn a_process_is_recorded_into_a_file_and_its_inspector_is_closed() {
-    for version in ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"] {
+    for version in pitwall_test_node::EVERY_NODE {
         let mut node = Node::busy(version, "whole");
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().to_str().unwrap();

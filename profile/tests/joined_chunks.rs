@@ -1,6 +1,7 @@
 //! Overlapping chunks of real Node processes, joined into one profile.
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by a panic")]
 
+#[macro_use]
 mod recording;
 
 use std::collections::BTreeMap;
@@ -57,20 +58,4 @@ fn chunks_make_the_profile_of_the_whole(version: &str) {
     }
 }
 
-macro_rules! on_every_version {
-    ($($test:ident)*) => {$(
-        mod $test {
-            #[test]
-            fn node_18() { super::$test("18.20.8") }
-            #[test]
-            fn node_20() { super::$test("20.20.2") }
-            #[test]
-            fn node_22() { super::$test("22.23.3") }
-            #[test]
-            fn node_24() { super::$test("24.21.0") }
-            #[test]
-            fn node_26() { super::$test("26.10.0") }
-        }
-    )*};
-}
 on_every_version! { chunks_make_the_profile_of_the_whole }

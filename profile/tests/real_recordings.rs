@@ -1,6 +1,7 @@
 //! What is said about recordings of real Node processes.
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by a panic")]
 
+#[macro_use]
 mod recording;
 
 use std::io::Write as _;
@@ -57,20 +58,4 @@ fn a_compressed_artifact_says_the_same() {
     assert_eq!(analyse_artifact(&members[..]).unwrap(), analyse_artifact(&plain[..]).unwrap());
 }
 
-macro_rules! on_every_version {
-    ($($test:ident)*) => {$(
-        mod $test {
-            #[test]
-            fn node_18() { super::$test("18.20.8") }
-            #[test]
-            fn node_20() { super::$test("20.20.2") }
-            #[test]
-            fn node_22() { super::$test("22.23.3") }
-            #[test]
-            fn node_24() { super::$test("24.21.0") }
-            #[test]
-            fn node_26() { super::$test("26.10.0") }
-        }
-    )*};
-}
 on_every_version! { the_hot_function_is_named an_idle_process_has_no_hot_function }

@@ -3,6 +3,7 @@
 mod pod;
 
 use pitwall_protocol::{EarlyEnd, Recording, SessionPhase, SessionReport, Start};
+use pitwall_test_node::EVERY_NODE;
 use pod::Pod;
 use pod::app::App;
 use pod::operator::Channel;
@@ -11,7 +12,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 const NODE: &str = "22.23.3";
-const EVERY_NODE: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
 const INTERVAL_US: u32 = 10_000;
 const IN_CHUNKS: Recording = Recording::CpuInChunks { sampling_interval_us: INTERVAL_US, chunk_ms: 400 };
 

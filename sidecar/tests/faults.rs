@@ -101,7 +101,7 @@ async fn a_worker_that_is_killed_while_uploading_is_followed_by_one_that_publish
 
 #[tokio::test]
 async fn an_app_that_exits_while_recorded_exits_with_its_own_code_and_its_profile_is_kept() {
-    for version in ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"] {
+    for version in pitwall_test_node::EVERY_NODE {
         let (pod, mut channel) = Pod::connected().await;
         let mut app = pod.app(version).await;
         recording(&pod, &mut channel, &app, LONG).await;

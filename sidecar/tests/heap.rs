@@ -5,13 +5,13 @@ mod pod;
 use pitwall_protocol::{
     Check, ContainerBounds, EarlyEnd, FailureReason, Recording, SessionPhase, SessionReport, Start,
 };
+use pitwall_test_node::EVERY_NODE;
 use pod::Pod;
 use pod::app::App;
 use pod::operator::Channel;
 use std::time::Duration;
 
 const NODE: &str = "22.23.3";
-const EVERY_NODE: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
 const SNAPSHOT: Recording = Recording::HeapSnapshot { redact: false };
 
 fn sampling(collected: bool) -> Recording {

@@ -6,12 +6,12 @@ mod pod;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pitwall_protocol::{EarlyEnd, FailureReason, Recording, SessionPhase, Start};
+use pitwall_test_node::EVERY_NODE;
 use pod::app::App;
 use pod::{PATIENCE, Pod};
 use std::fmt::Debug;
 use std::time::Duration;
 
-const EVERY_NODE: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
 const NO_PORT: [u16; 0] = [];
 const WINDOW: Duration = Duration::from_secs(2);
 

@@ -3,12 +3,12 @@
 mod pod;
 
 use pitwall_protocol::{EarlyEnd, FailureReason, OpenedBy, OperatorMessage, Readiness, SessionPhase};
+use pitwall_test_node::EVERY_NODE;
 use pod::app::App;
 use pod::{PART, Pod, hottest};
 use std::time::Duration;
 
 const NODE: &str = "22.23.3";
-const EVERY_NODE: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
 const WINDOW: Duration = Duration::from_secs(2);
 
 fn reason(phase: &SessionPhase) -> Option<FailureReason> {

@@ -3,13 +3,12 @@
 mod pod;
 
 use pitwall_protocol::{Recording, Start};
+use pitwall_test_node::EVERY_NODE;
 use pod::Pod;
 use pod::app::App;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
-
-const EVERY_NODE: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
 
 async fn snapshot(version: &str, redact: bool) -> Value {
     let (pod, mut channel) = Pod::connected().await;

@@ -4,13 +4,13 @@ mod pod;
 
 use pitwall_protocol::{FailureReason, OpenedBy, ProcessId, SessionPhase};
 use pitwall_sidecar::discover::procfs::ProcRoot;
+use pitwall_test_node::EVERY_NODE;
 use pod::app::{App, node, script};
 use pod::operator::Channel;
 use pod::{Pod, hottest};
 use std::time::Duration;
 use tokio::process::Command;
 
-const EVERY_NODE: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Records a process, and says what was hottest in it.

@@ -3,13 +3,13 @@
 mod pod;
 
 use pitwall_protocol::{EarlyEnd, NamedArtifact, Recording, SessionPhase, SessionReport, Start};
+use pitwall_test_node::EVERY_NODE;
 use pod::app::App;
 use pod::{Pod, hottest};
 use serde_json::Value;
 use std::time::Duration;
 
 const NODE: &str = "22.23.3";
-const EVERY_NODE: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
 const CPU: Recording = Recording::Cpu { sampling_interval_us: 1000 };
 
 fn of_all_threads(recording: Recording, workers: u32) -> Recording {

@@ -257,9 +257,7 @@ impl Recorder<'_> {
         if !is_snapshot(self.recording)
             && let Err(how) = wait(link, &mut underway, args, screen, interrupts).await
         {
-            let kept =
-                underway.take_over(Err(how), spool, FILE, self.recording, |_| {}, &Notify::new()).await;
-            return kept.map_err(|error| {
+            return underway.salvage(how).await.map_err(|error| {
                 format!("the process, or its inspector, ended while it was recorded ({})", error.ending())
             });
         }
@@ -272,7 +270,7 @@ impl Recorder<'_> {
         };
         let enough = Notify::new();
         tokio::select! {
-            collected = underway.take_over(Ok(link), spool, FILE, self.recording, progress, &enough) => {
+            collected = underway.take_over(link, spool, FILE, self.recording, progress, &enough) => {
                 collected.map_err(|error| error.to_string())
             }
             () = interrupts.next() => Err("left before all of it was here".to_owned()),

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// Every version that is installed.
+pub const EVERY_NODE: [&str; 5] = ["18.20.8", "20.20.2", "22.23.3", "24.21.0", "26.10.0"];
+
 /// The binary of a version, such as 22.23.3.
 ///
 /// # Panics

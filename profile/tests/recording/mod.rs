@@ -44,3 +44,22 @@ fn recorded(version: &str, arguments: impl Fn(&mut Command, &Path)) -> Vec<u8> {
     assert!(status.success(), "{status}");
     std::fs::read(folder.path().join("it.cpuprofile")).expect("a profile")
 }
+
+/// A test for each version of Node of a function that takes one.
+#[allow(unused_macros, reason = "not every test file needs it")]
+macro_rules! on_every_version {
+    ($($test:ident)*) => {$(
+        mod $test {
+            #[test]
+            fn node_18() { super::$test("18.20.8") }
+            #[test]
+            fn node_20() { super::$test("20.20.2") }
+            #[test]
+            fn node_22() { super::$test("22.23.3") }
+            #[test]
+            fn node_24() { super::$test("24.21.0") }
+            #[test]
+            fn node_26() { super::$test("26.10.0") }
+        }
+    )*};
+}

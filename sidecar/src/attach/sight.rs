@@ -54,9 +54,12 @@ fn lookalike_of(proc: &ProcRoot, facts: &Facts, path: &str) -> Option<String> {
     if is_node_executable(path) {
         return None;
     }
-    // Only what catches the signal can hold a Node: most other programs are never read.
+    // Only what catches the signal can hold a Node: most other programs are never read, and a service mesh's Go proxy,
+    // which catches every signal and has 100 MB, isn't either.
+    let caught = facts.status.caught;
     let holds_node = || {
-        facts.status.caught.has_usr1()
+        caught.has_usr1()
+            && !caught.is_of_go()
             && proc.executable_holds(facts.id.pid, SINGLE_EXECUTABLE_FUSE).unwrap_or(false)
     };
     let name =

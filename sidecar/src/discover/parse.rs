@@ -23,6 +23,15 @@ impl SignalSet {
     pub fn has_usr1(self) -> bool {
         self.0 & bit(SIGUSR1) != 0
     }
+
+    /// Whether it is what a Go program catches: every signal that can be caught, faults included, which Node and its
+    /// libraries leave alone.
+    pub fn is_of_go(self) -> bool {
+        const SIGBUS: u32 = 7;
+        const SIGFPE: u32 = 8;
+        let faults = bit(SIGBUS) | bit(SIGFPE);
+        self.0 & faults == faults
+    }
 }
 
 /// What is used of `/proc/PID/status`, which everybody may read.
@@ -290,6 +299,13 @@ mod tests {
     fn the_bit_is_that_of_sigusr1() {
         for (set, caught) in [(0x4602, true), (0x4402, false), (0x200, true), (0, false), (!0x200, false)] {
             assert_eq!(SignalSet(set).has_usr1(), caught, "{set:x}");
+        }
+    }
+
+    #[test]
+    fn what_kubectl_catches_is_of_go_and_what_node_catches_is_not() {
+        for (set, go) in [(0xffff_fffd_7fc1_fefd, true), (0x1_0000_4602, false), (0, false)] {
+            assert_eq!(SignalSet(set).is_of_go(), go, "{set:x}");
         }
     }
 

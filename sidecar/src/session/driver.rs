@@ -202,7 +202,7 @@ impl Driver {
                     });
                 }
                 Effect::Begin { recording, node_version, file } => self.record(recording, node_version, file),
-                Effect::Watch { guard, recording, file } => self.watch(guard, recording, file),
+                Effect::Watch { guard } => self.watch(guard),
                 Effect::Collect { recording, file } => self.collect(recording, file),
                 Effect::Enough => self.enough.notify_one(),
                 Effect::Close { listener } => {
@@ -308,10 +308,12 @@ impl Driver {
         self.begin(Lane::Inspector, async move {
             let mut link = link.lock().await;
             let underway = underway.lock().await.take().unwrap_or_default();
-            let there = link.as_mut().ok_or_else(|| "dropped".to_owned());
-            let event = collected(
-                underway.take_over(there, &ground.spool, &file, &recording, progress, &enough).await,
-            );
+            let event = collected(match link.as_mut() {
+                Some(link) => {
+                    underway.take_over(link, &ground.spool, &file, &recording, progress, &enough).await
+                }
+                None => underway.salvage("dropped".to_owned()).await,
+            });
             if is_cut(&event) {
                 // Node may be waiting for this side to hang up.
                 *link = None;
@@ -320,7 +322,7 @@ impl Driver {
         });
     }
 
-    fn watch(&mut self, guard: Option<u64>, recording: Recording, file: String) {
+    fn watch(&mut self, guard: Option<u64>) {
         let (link, underway, ground, process) =
             (self.link.clone(), self.underway.clone(), self.ground.clone(), self.key.1);
         self.begin(Lane::Inspector, async move {
@@ -330,9 +332,7 @@ impl Driver {
             };
             let Event::Lost(how) = event else { return event };
             let underway = underway.lock().await.take().unwrap_or_default();
-            collected(
-                underway.take_over(Err(how), &ground.spool, &file, &recording, |_| {}, &Notify::new()).await,
-            )
+            collected(underway.salvage(how).await)
         });
     }
 

@@ -112,10 +112,6 @@ pub enum Effect {
     Watch {
         /// What it may use, in bytes.
         guard: Option<u64>,
-        /// What is recorded.
-        recording: Recording,
-        /// The file on the spool for what had come over when the connection ends.
-        file: String,
     },
     /// Inspector's lane: end the recording, and take it over to the spool.
     Collect {

@@ -364,11 +364,7 @@ impl Session {
                 if self.ended_early.is_some() {
                     self.collect(now, now, effects);
                 } else {
-                    effects.push(Effect::Watch {
-                        guard: self.wanted.guard_bytes,
-                        recording: self.wanted.recording.clone(),
-                        file: self.file(),
-                    });
+                    effects.push(Effect::Watch { guard: self.wanted.guard_bytes });
                 }
             }
             Err(error) => self.not_begun(error, now, effects),

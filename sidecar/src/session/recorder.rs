@@ -60,12 +60,19 @@ impl Underway {
         Ok(())
     }
 
-    /// Ends the recording, and takes over what there is: without a `link`, which was lost for a reason, what had come
-    /// over by then. `progress` hears how much of a heap was walked, in percent. `enough` ends a series before the next
-    /// one.
+    /// What had come over of a recording whose connection ended as `how` says.
+    pub async fn salvage(self, how: String) -> Result<Collected, CollectError> {
+        match self.chunks {
+            Some(chunks) => chunks.collect(Err(how)).await,
+            None => Err(CollectError::Lost(how)),
+        }
+    }
+
+    /// Ends the recording, and takes over what there is. `progress` hears how much of a heap was walked, in percent.
+    /// `enough` ends a series before the next one.
     pub async fn take_over(
         self,
-        link: Result<&mut Link, String>,
+        link: &mut Link,
         spool: &Spool,
         file: &str,
         recording: &Recording,
@@ -73,9 +80,8 @@ impl Underway {
         enough: &Notify,
     ) -> Result<Collected, CollectError> {
         if let Some(chunks) = self.chunks {
-            return chunks.collect(link).await;
+            return chunks.collect(Ok(link)).await;
         }
-        let link = link.map_err(CollectError::Lost)?;
         if let Recording::Series { recording, count, interval_ms } = recording {
             let interval = Duration::from_millis(*interval_ms);
             return series(link, spool, file, recording, (*count, interval), progress, enough).await;
