@@ -77,6 +77,9 @@ pub(crate) struct CpuArgs {
     /// Time between samples, from 100us to 100ms [default: 1ms, and 10ms for more than 10m]
     #[arg(long, value_name = "DURATION")]
     pub sampling_interval: Option<Duration>,
+    /// Record, too, which functions V8 optimized and deoptimized, and why
+    #[arg(long)]
+    pub trace_optimizations: bool,
     /// Which threads: the main one, or also up to eight worker threads, a profile each
     #[arg(long, value_enum, ignore_case = true, default_value = "Main")]
     pub threads: Threads,
@@ -181,6 +184,9 @@ pub(crate) struct LocalArgs {
     /// Of a CPU profile: time between samples, from 100us to 100ms [default: 1ms, and 10ms for more than 10m]
     #[arg(long, value_name = "DURATION", value_parser = between("100us", "100ms"))]
     pub sampling_interval: Option<Duration>,
+    /// Of the CPU: record, too, which functions V8 optimized and deoptimized, and why
+    #[arg(long)]
+    pub trace_optimizations: bool,
     /// Of the CPU and of a sampling: the main thread, or also up to eight worker threads, a profile each
     #[arg(long, value_enum, ignore_case = true, default_value = "Main")]
     pub threads: Threads,

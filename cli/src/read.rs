@@ -134,6 +134,8 @@ pub(crate) struct TargetStatus {
     pub message: Option<String>,
     pub attach: Option<Attach>,
     pub recorded: Option<Duration>,
+    pub load: Option<pitwall_crds::LoadStatus>,
+    pub redact: Option<Word<pitwall_crds::Redaction>>,
     #[serde(default)]
     pub artifacts: Vec<Artifact>,
 }

@@ -55,7 +55,8 @@ impl Wanted {
 
 impl From<&CpuArgs> for Wanted {
     fn from(args: &CpuArgs) -> Self {
-        let cpu = Some(CpuSettings { sampling_interval: args.sampling_interval });
+        let (sampling_interval, trace_optimizations) = (args.sampling_interval, args.trace_optimizations);
+        let cpu = Some(CpuSettings { sampling_interval, trace_optimizations });
         let threads = args.threads.into();
         Self { duration: Some(args.duration), cpu, threads, ..Self::new("cpu", ProfileType::Cpu) }
     }
@@ -216,7 +217,7 @@ mod tests {
     #[test]
     fn flags_become_fields() {
         let request = composed(
-            "deploy/checkout|--duration|10s|--sampling-interval|500us|-c|app|--pods|3|--pick|newest|--deadline|5m|--ttl|1h",
+            "deploy/checkout|--duration|10s|--sampling-interval|500us|--trace-optimizations|-c|app|--pods|3|--pick|newest|--deadline|5m|--ttl|1h",
         )
         .unwrap()
         .request;
@@ -236,7 +237,7 @@ mod tests {
                     },
                     "type": "CPU",
                     "duration": "10s",
-                    "cpu": { "samplingInterval": "500us" },
+                    "cpu": { "samplingInterval": "500us", "traceOptimizations": true },
                     "safety": { "guard": { "memoryPercent": 90, "readiness": "Stop" }, "duringRollout": "Defer" },
                     "dryRun": false,
                     "concurrency": "Wait",

@@ -31,8 +31,9 @@ pub use request::{
 };
 pub use share::{ParseShareError, Share};
 pub use status::{
-    Artifact, AttachStatus, Finding, FindingKind, InspectorOpener, Phase, PreflightCheckStatus,
-    PreflightStatus, ProfileRequestStatus, StallStatus, Summary, TargetPhase, TargetStatus,
+    Artifact, AttachStatus, EventLoopDelayStatus, Finding, FindingKind, InspectorOpener, LoadStatus,
+    MainThreadStatus, Phase, PreflightCheckStatus, PreflightStatus, ProfileRequestStatus, StallStatus,
+    Summary, TargetPhase, TargetStatus, ThrottlingStatus,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -11,6 +11,9 @@ pub const FINALIZER: &str = "pitwall.dev/recordings";
 
 /// Label on a namespace or a pod template: `enabled`, or on a pod `disabled`.
 pub const INJECT_LABEL: &str = "pitwall.dev/inject";
+/// Label on a namespace, of whoever administers it: `Strings` has every heap snapshot of it redacted, whatever a request
+/// says. A value that isn't known counts as that.
+pub const REDACT_LABEL: &str = "pitwall.dev/redact";
 /// Label that the webhook puts on the pods that it gave a sidecar; the operator watches only these.
 pub const INJECTED_LABEL: &str = "pitwall.dev/injected";
 /// Annotation and label on a pod that was left alone: the reason.

@@ -116,6 +116,8 @@ reasons! {
     PreflightRefused => "Raise the limit in the message, record a pod with a smaller heap, or put the check's name into safety.override.",
     /// This version of Node.js can't record that.
     UnsupportedByNode => "Change the settings as the message says, or run a newer Node.js.",
+    /// V8 can't be told to trace optimizations in this process without risk.
+    TraceRefused => "Change what the message names, or record without cpu.traceOptimizations.",
     /// Node.js answered a profiler command with an error.
     ProfilerFailed => "Try again; if it stays so, report it with the message.",
     /// The process ended while it was recorded, and nothing could be saved.

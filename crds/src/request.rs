@@ -333,6 +333,10 @@ pub struct CpuSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('100us') && duration(self) <= duration('100ms')").message("samplingInterval must be from 100us to 100ms"))]
     pub sampling_interval: Option<Duration>,
+    /// Set to true to record, too, which functions V8 optimized and deoptimized, how often and why: an artifact of
+    /// its own, in JSON. See docs/types/cpu.md for what it costs.
+    #[serde(default)]
+    pub trace_optimizations: bool,
 }
 
 /// Time between samples of a CPU recording that doesn't say.

@@ -1,6 +1,6 @@
 //! What the operator writes into a `ProfileRequest`.
 
-use crate::{Duration, ProfileType};
+use crate::{Duration, ProfileType, Redaction};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -102,15 +102,21 @@ pub struct TargetStatus {
     /// What the recording cost the process' main thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stall: Option<StallStatus>,
+    /// Under which load a CPU recording was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadStatus>,
     /// What was checked before the recording.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight: Option<PreflightStatus>,
+    /// What is replaced in its heap snapshots: as the request says, or the namespace's label pitwall.dev/redact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redact: Option<Redaction>,
     /// How long was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Duration>,
     /// What was stored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 34))]
     pub artifacts: Vec<Artifact>,
 }
 
@@ -206,6 +212,55 @@ pub struct StallStatus {
     /// While the profiler stopped and handed the profile over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Duration>,
+}
+
+/// What was measured beside a CPU recording. Unset: it can't be had there.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadStatus {
+    /// By how much the event loop was late, of a look every 10 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_loop_delay: Option<EventLoopDelayStatus>,
+    /// What the scheduler gave the main thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main_thread: Option<MainThreadStatus>,
+    /// What the container's CPU limit took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttling: Option<ThrottlingStatus>,
+}
+
+/// By how much the event loop was late.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventLoopDelayStatus {
+    /// In half of the looks at most by this.
+    pub p50: Duration,
+    /// In 99 of 100 at most by this.
+    pub p99: Duration,
+    /// Never by more.
+    pub max: Duration,
+}
+
+/// What the scheduler gave a thread.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MainThreadStatus {
+    /// On a CPU.
+    pub running: Duration,
+    /// Ready to run, and without a CPU.
+    pub waiting: Duration,
+}
+
+/// What a container's CPU limit took.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThrottlingStatus {
+    /// The scheduler's periods in which the container ran.
+    pub periods: i64,
+    /// Those of them in which it was stopped.
+    pub throttled_periods: i64,
+    /// For how long all of its threads were stopped.
+    pub throttled: Duration,
 }
 
 /// One stored file.

@@ -5,6 +5,7 @@
 //! of an artifact to a [`Report`] of less than [`LARGEST_REPORT`] bytes.
 //!
 //! - [`cpu`]: reading a `.cpuprofile` and what its samples say.
+//! - [`optimizations`]: reading V8's trace of what it optimized and deoptimized.
 //! - [`finding`]: the sentences, each with its evidence.
 //! - [`report`]: what the operator keeps of an analysis.
 
@@ -13,6 +14,7 @@ mod error;
 pub mod finding;
 mod input;
 mod json;
+pub mod optimizations;
 mod place;
 pub mod report;
 mod text;

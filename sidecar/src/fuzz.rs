@@ -65,12 +65,21 @@ pub fn proc_files(bytes: &[u8]) {
     let _ = parse::start_ticks(&text);
     let _ = parse::container_id(&text);
     let _ = parse::memory_available(&text);
+    let _ = parse::schedstat(&text);
+    let _ = parse::throttling(&text);
     for line in text.lines() {
         let _ = parse::is_connection_to(line, 9229);
     }
     let arguments = parse::arguments(bytes);
     let plan = crate::discover::node::inspector_plan(&arguments, Some(&text));
     let _ = plan.is_exposed();
+}
+
+/// A trace of optimizations, whose names are the app's own.
+pub fn optimizations(bytes: &[u8]) {
+    let mut reader = pitwall_profile::optimizations::Reader::default();
+    pieces(bytes).for_each(|piece| reader.push(piece));
+    let _ = reader.finish();
 }
 
 /// A message of the other side of the control channel.
@@ -87,7 +96,7 @@ mod tests {
     type Target = fn(&[u8]);
 
     /// Valid input of each kind, for damage to begin with.
-    fn seeds() -> [(Target, Vec<u8>); 4] {
+    fn seeds() -> [(Target, Vec<u8>); 5] {
         let frame = |text: &str| {
             let mut frame = vec![0x81, 126];
             frame.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
@@ -102,11 +111,13 @@ mod tests {
         let snapshot = br#"{"snapshot":{"meta":{"node_fields":["type","name","id"],"node_types":[["hidden","string"]],"edge_fields":["type","name_or_index","to_node"],"edge_types":[["element","property"]]},"node_count":1},"nodes":[1,1,1],"edges":[1,0,0],"strings":["a","\u0041\"b"]}"#;
         let status = b"Name:\tnode\nState:\tS\nPPid:\t1\nUid:\t1000\t1000\t1000\t1000\nGid:\t1\t1\t1\t1\nNSpid:\t9\t1\nSigBlk:\t0\nSigCgt:\t4602\nNODE_OPTIONS=--inspect-port=0\0--inspect=[::1]:9229\0";
         let stop = br#"{"type":"start","request":"r","requestName":"n","process":{"pid":1,"startTicks":2},"container":{"name":"a","id":"b"},"recording":{"type":"cpu","samplingIntervalUs":1000},"durationMs":1,"deadlineMs":2,"grant":{"uploadId":"u","partSize":1,"firstPart":1,"urls":[],"expiresInMs":1}}"#;
+        let trace = b"[optimizing 0x1 <JSFunction add </t.js> (sfi = 0x2)> (target TURBOFAN) - took 0.006, 0.3, 0.1 ms]\n[bailout (kind: deopt-eager, reason: not a Smi): begin. deoptimizing 0x1 <JSFunction add </t.js> (sfi = 0x2)>, opt id 0]\n";
         [
             (redactor as Target, snapshot.to_vec()),
             (inspector, socket),
             (proc_files, status.to_vec()),
             (protocol, stop.to_vec()),
+            (optimizations, trace.to_vec()),
         ]
     }
 

@@ -10,7 +10,8 @@ use crate::discover::parse::Listener;
 use crate::publish::collect::Another;
 use crate::publish::spool::Spooled;
 use pitwall_protocol::{
-    Attach, ContainerRef, EarlyEnd, NamedArtifact, Preflight, ProcessId, RequestUid, SessionPhase, Stall,
+    Attach, ContainerRef, EarlyEnd, Load, NamedArtifact, Preflight, ProcessId, RequestUid, SessionPhase,
+    Stall,
 };
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -73,6 +74,9 @@ pub struct Record {
     pub attach: Option<Attach>,
     /// What it cost the app.
     pub stall: Stall,
+    /// Under which load it was recorded.
+    #[serde(default)]
+    pub load: Option<Load>,
     /// Why it was ended early.
     #[serde(default)]
     pub remark: Option<String>,
@@ -183,6 +187,7 @@ pub(crate) mod tests {
             attach: None,
             stall: Stall::default(),
             remark: None,
+            load: None,
             preflight: None,
             end: None,
         }

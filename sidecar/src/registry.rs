@@ -172,6 +172,7 @@ mod tests {
             process,
             container: ContainerRef { name: "app".into(), id: "c".into() },
             recording: Recording::Cpu { sampling_interval_us: 1000 },
+            trace_optimizations: false,
             duration_ms: 1000,
             deadline_ms: 60_000,
             bounds: ContainerBounds::default(),
@@ -191,6 +192,7 @@ mod tests {
             attach: None,
             stall: Stall::default(),
             remark: None,
+            load: None,
             preflight: None,
         }
     }

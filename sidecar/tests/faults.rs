@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use pitwall_protocol::{
     EarlyEnd, FailureReason, OperatorMessage, Readiness, SessionPhase, SessionReport, SidecarMessage,
 };
-use pod::app::{App, node, script};
+use pod::app::{App, free_port, node, script};
 use pod::operator::Channel;
 use pod::{PART, PATIENCE, Pod};
 use std::time::Duration;
@@ -263,7 +263,7 @@ async fn an_app_that_stands_still_is_closed_when_it_goes_on() {
 #[tokio::test]
 async fn an_inspector_that_somebody_else_opened_is_neither_used_nor_closed() {
     let (pod, mut channel) = Pod::connected().await;
-    let port = free_port().await;
+    let port = free_port();
     let option = format!("--inspect-port={port}");
     let app = App::node(&pod.container, NODE, &[&option], "server.js").await;
     kill(Pid::from_raw(i32::try_from(app.id().pid).expect("a pid")), Signal::SIGUSR1).expect("it runs");
@@ -382,10 +382,6 @@ async fn a_spool_that_is_too_small_is_said_and_never_passed() {
     assert!(message.contains("2000 bytes"), "{message}");
     assert!(end.attach.as_ref().expect("it attached").closed);
     pod.acknowledge(&mut channel, &end).await;
-}
-
-async fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound").port()
 }
 
 /// The sidecar as the injection runs it where the pod says no uid: root with two capabilities.

@@ -5,7 +5,7 @@ mod pod;
 use pitwall_protocol::{FailureReason, OpenedBy, ProcessId, SessionPhase};
 use pitwall_sidecar::discover::procfs::ProcRoot;
 use pitwall_test_node::EVERY_NODE;
-use pod::app::{App, node, script};
+use pod::app::{App, free_port, node, script};
 use pod::operator::Channel;
 use pod::{Pod, hottest};
 use std::time::Duration;
@@ -110,11 +110,6 @@ async fn an_inspector_that_the_app_opened_is_used_and_left_open_unless_somebody_
         assert_eq!(app.other_ports(), [port], "{version}: it is open as it was");
         app.serves().await;
     }
-}
-
-fn free_port() -> u16 {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    free.local_addr().expect("an address").port()
 }
 
 #[tokio::test]

@@ -10,14 +10,20 @@ use crate::{
     read::Finding,
     view::{
         findings::tables,
+        load::sentence,
         printable::printable,
         screen::{Screen, print, stdout_paint, tell},
         stage::Line,
     },
 };
-use pitwall_crds::{LONGEST_IN_ONE_PIECE, ProfileType, default_sampling_interval};
+use pitwall_crds::{
+    EventLoopDelayStatus, LONGEST_IN_ONE_PIECE, LoadStatus, MainThreadStatus, ProfileType,
+    default_sampling_interval,
+};
 use pitwall_profile::{Report, analyse_artifact};
-use pitwall_protocol::{Check, ContainerBounds, Failure as Unproved, FailureReason, ProcessId, Recording};
+use pitwall_protocol::{
+    Check, ContainerBounds, Failure as Unproved, FailureReason, Load, OPTIMIZATIONS, ProcessId, Recording,
+};
 use pitwall_sidecar::{
     attach::{
         close::{Closure, close, close_late},
@@ -32,9 +38,9 @@ use pitwall_sidecar::{
         spool::{Spool, Spooled},
     },
     session::{
-        ATTACH_PATIENCE, BeginError, LATE_WATCH,
+        ATTACH_PATIENCE, BeginError, LATE_WATCH, TRACE_MARGIN,
         preflight::{preflight, refusal},
-        recorder::{Underway, begin, measure},
+        recorder::{Site, Underway, Wish, begin, measure},
         switch_margin,
     },
 };
@@ -122,7 +128,7 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
     if !left.is_empty() {
         tell(&format!("warning{left}"));
     }
-    let Collected { spooled, took, more, remark, cut, .. } = recorded.map_err(failed)?;
+    let Collected { spooled, took, more, remark, cut, load, .. } = recorded.map_err(failed)?;
     if let Some(how) = cut {
         tell(&format!("the process, or its inspector, ended ({how}); what had come over by then is kept"));
     }
@@ -132,7 +138,7 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
     let save = |spooled: &Spooled, thread: &str| -> Result<Saved, Failure> {
         let profile = spool.path(&spooled.file);
         let path = keep(spooled, &profile, args, process.pid, thread).map_err(failed)?;
-        let report = if recording.is_cpu() {
+        let report = if recording.is_cpu() && thread != OPTIMIZATIONS {
             let file =
                 File::open(&profile).map_err(|error| failed(format!("reading the profile: {error}")))?;
             let unread =
@@ -145,7 +151,8 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
     };
     let main = save(&spooled, "")?;
     let workers: Result<Vec<_>, _> = more.iter().map(|worker| save(&worker.spooled, &worker.name)).collect();
-    show(args.output, process, &node_version, took, &main, &workers?);
+    let load = load.as_ref().map(load_status);
+    show(args.output, process, &node_version, took, load.as_ref(), &main, &workers?);
     Ok(Exit::Done)
 }
 
@@ -160,6 +167,9 @@ struct Saved {
 /// What is to be recorded.
 fn wanted(args: &LocalArgs) -> Result<Recording, Failure> {
     let is_long = args.duration > LONGEST_IN_ONE_PIECE;
+    if args.trace_optimizations && !matches!(args.r#type, LocalType::Cpu) {
+        return Err(Failure::usage("--trace-optimizations is for the CPU"));
+    }
     let recording = match args.r#type {
         LocalType::Cpu => {
             let default = default_sampling_interval(args.duration);
@@ -257,7 +267,7 @@ impl Recorder<'_> {
         if !is_snapshot(self.recording)
             && let Err(how) = wait(link, &mut underway, args, screen, interrupts).await
         {
-            return underway.salvage(how).await.map_err(|error| {
+            return underway.salvage(how, self.site(spool)).await.map_err(|error| {
                 format!("the process, or its inspector, ended while it was recorded ({})", error.ending())
             });
         }
@@ -270,7 +280,7 @@ impl Recorder<'_> {
         };
         let enough = Notify::new();
         tokio::select! {
-            collected = underway.take_over(link, spool, FILE, self.recording, progress, &enough) => {
+            collected = underway.take_over(link, self.site(spool), self.recording, progress, &enough) => {
                 collected.map_err(|error| error.to_string())
             }
             () = interrupts.next() => Err("left before all of it was here".to_owned()),
@@ -291,7 +301,13 @@ impl Recorder<'_> {
                 return Err(why.replace("put into safety.override:", "give --override"));
             }
         }
-        begin(link, self.recording, self.node_version, spool, FILE).await.map_err(said)
+        let trace = args.trace_optimizations.then(|| args.duration.as_std() + TRACE_MARGIN);
+        let wish = Wish { recording: self.recording, node_version: self.node_version, trace };
+        begin(link, self.site(spool), wish).await.map_err(said)
+    }
+
+    fn site<'a>(&'a self, spool: &'a Spool) -> Site<'a> {
+        Site { proc: self.proc, process: self.process, spool, file: FILE }
     }
 }
 
@@ -326,6 +342,23 @@ fn millis(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
+fn load_status(load: &Load) -> LoadStatus {
+    let micros = pitwall_crds::Duration::from_micros;
+    LoadStatus {
+        event_loop_delay: load.event_loop_delay.map(|delay| EventLoopDelayStatus {
+            p50: micros(delay.p50_us),
+            p99: micros(delay.p99_us),
+            max: micros(delay.max_us),
+        }),
+        main_thread: load.main_thread.map(|thread| MainThreadStatus {
+            running: micros(thread.running_us),
+            waiting: micros(thread.waiting_us),
+        }),
+        // It is of the whole machine's session, or of nothing, where no container is.
+        throttling: None,
+    }
+}
+
 fn left_open(closure: &Closure) -> String {
     match closure {
         Closure::StillOpen(why) => {
@@ -349,9 +382,10 @@ fn keep(
         LocalType::HeapSampling => ProfileType::HeapSampling,
         LocalType::HeapSnapshot => ProfileType::HeapSnapshot,
     };
+    let extension = if thread == OPTIMIZATIONS { "json" } else { kind.extension() };
     // As if it came from a status, so that one piece of code writes artifacts to a disk.
     let artifact = serde_json::from_value(serde_json::json!({
-        "name": format!("node-{pid}{dash}{thread}.{}", kind.extension()), "key": "", "type": kind, "encoding": "gzip",
+        "name": format!("node-{pid}{dash}{thread}.{extension}"), "key": "", "type": kind, "encoding": "gzip",
         "mediaType": "application/json", "bytes": spooled.bytes, "uncompressedBytes": spooled.uncompressed_bytes,
         "sha256": spooled.sha256,
     }));
@@ -374,6 +408,7 @@ fn show(
     process: ProcessId,
     node_version: &str,
     took: Duration,
+    load: Option<&LoadStatus>,
     main: &Saved,
     workers: &[Saved],
 ) {
@@ -386,6 +421,9 @@ fn show(
             document["summary"] = serde_json::json!(report.summary);
             document["findings"] = serde_json::json!(report.findings);
         }
+        if let Some(load) = load {
+            document["load"] = serde_json::json!(load);
+        }
         if !workers.is_empty() {
             let worker = |saved: &Saved| {
                 let report = saved.report.as_ref();
@@ -394,7 +432,11 @@ fn show(
                     "findings": report.map(|report| &report.findings),
                 })
             };
-            document["workers"] = workers.iter().map(worker).collect();
+            let threads = workers.iter().filter(|saved| saved.thread != OPTIMIZATIONS);
+            document["workers"] = threads.map(worker).collect();
+            if let Some(saved) = workers.iter().find(|saved| saved.thread == OPTIMIZATIONS) {
+                document["optimizations"] = serde_json::json!(saved.path);
+            }
         }
         print(&format!("{document:#}\n"));
         return;
@@ -414,6 +456,9 @@ fn show(
         let seconds = took.as_secs_f64();
         let _ =
             write!(text, ": Node.js {node_version}; its main thread stood still for up to {seconds:.2} s");
+    }
+    if let Some(load) = load.and_then(sentence) {
+        let _ = write!(text, "\n{load}");
     }
     let mut text = text.lines().map(|line| format!("{}\n", printable(line))).collect::<String>();
     if let Some(report) = report {

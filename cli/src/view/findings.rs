@@ -1,6 +1,7 @@
 //! The end of a request, for people: the findings as a table, or the reasons.
 
 use super::{
+    load::sentence,
     printable::{Paint, printable},
     stage::{because, place},
     table::{Column, render},
@@ -61,11 +62,17 @@ fn recorded(text: &mut String, status: &Status, paint: Paint) {
         if let Some(version) = &target.node_version {
             let _ = write!(line, ", Node.js {version}");
         }
+        if target.redact.as_ref().is_some_and(|redact| redact.as_str() == "Strings") {
+            line += ", strings redacted";
+        }
         let why = because(target.reason(), target.message.as_deref());
         if !why.is_empty() {
             let _ = write!(line, " ({why})");
         }
         let _ = writeln!(text, "{}", printable(&line));
+        if let Some(load) = target.load.as_ref().and_then(sentence) {
+            let _ = writeln!(text, "  {}", printable(&load));
+        }
         let ours = |attach: &&Attach| attach.opened_by != InspectorOpener::Process;
         if target.attach.as_ref().filter(ours).is_some_and(|attach| !attach.closed) {
             let warning = "  its inspector was not seen closed: look at the pod, and restart it if in doubt";

@@ -2,6 +2,7 @@
 
 pub(crate) mod findings;
 pub(crate) mod list;
+pub(crate) mod load;
 pub(crate) mod meter;
 pub(crate) mod printable;
 pub(crate) mod screen;

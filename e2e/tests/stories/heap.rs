@@ -141,6 +141,20 @@ fn a_snapshot_that_could_kill_its_pod_is_refused_with_the_numbers_and_taken_when
 }
 
 #[test]
+fn a_namespaces_label_has_every_snapshot_redacted() {
+    let story = Story::labelled("heap-label", &["pitwall.dev/inject=enabled", "pitwall.dev/redact=Strings"]);
+    let pod = heap_app().deploy(&story).remove(0);
+    let object = Request::snapshot(&story, "plain", "heap", json!({})).finish(PATIENCE);
+    assert_eq!(reason_of(&object), "AllStored", "{}", object["status"]);
+    assert_eq!(target_of(&object)["redact"], "Strings");
+    let snapshot = download(&story, "plain", "heapsnapshot");
+    let strings = snapshot["strings"].as_array().unwrap();
+    assert!(strings.iter().any(|string| string == "KeptThing"));
+    assert!(!strings.iter().any(|string| string.as_str().unwrap().contains("Zq7xKf9Lp2")));
+    story.inspector_closes(&pod);
+}
+
+#[test]
 fn two_snapshots_of_one_request_can_be_compared_by_the_ids_of_objects() {
     let story = Story::new("heap-series");
     let pod = heap_app().memory("512Mi").deploy(&story).remove(0);

@@ -13,6 +13,7 @@ mod impostors;
 mod long;
 mod main_job;
 mod not_node;
+mod optimizations;
 mod pods;
 mod refusals;
 mod s3;

@@ -292,6 +292,7 @@ impl Registry {
                     attach: None,
                     stall: Stall::default(),
                     remark: None,
+                    load: None,
                     preflight: None,
                 });
             }

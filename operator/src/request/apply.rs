@@ -1,7 +1,7 @@
 //! Does what was planned. IO, no decisions.
 
 use super::{
-    Context, ReconcileError, collect, finalizer,
+    Context, ReconcileError, collect, finalizer, manifest,
     plan::{Action, Plan},
     status::{Applied, NotStarted},
     tombstones::{self, Tombstone},
@@ -44,9 +44,9 @@ pub(super) async fn apply(
                 ctx.registry.send(pod, OperatorMessage::Look(look));
             }
             Action::Hold => hold(ctx, request).await?,
-            Action::Start { target, key, container, bounds } => {
+            Action::Start { target, key, container, bounds, recording } => {
                 let pod_name = &plan.targets[*target].pod;
-                let started = start(ctx, request, pod_name, key, container, bounds).await;
+                let started = start(ctx, request, pod_name, key, (container, bounds), recording).await;
                 if let Err((reason, message, again)) = started {
                     applied.not_started.push(NotStarted { target: *target, reason, message, again });
                 }
@@ -69,6 +69,7 @@ pub(super) async fn apply(
                 ctx.registry.send(&key.pod, message);
             }
             Action::Analyse(artifacts) => collect::spawn_analysis(ctx, request, artifacts.clone()),
+            Action::WriteManifest => manifest::spawn(ctx, request, plan.targets.clone()),
             Action::AbortUploads => {
                 let folder = ctx.folder(request);
                 if let Err(error) = ctx.store.abort_folder(&folder).await {
@@ -130,7 +131,8 @@ async fn let_go(ctx: &Context, request: &ValidRequest) -> Result<(), ReconcileEr
 }
 
 fn key_of(ctx: &Context, request: &ValidRequest, pod_name: &str, key: &SessionKey, artifact: &str) -> Key {
-    ctx.folder(request).recording(pod_name, key.process.pid, artifact, request.profile_type.extension())
+    let extension = collect::extension(request.profile_type, artifact);
+    ctx.folder(request).recording(pod_name, key.process.pid, artifact, extension)
 }
 
 type StartError = (Reason, String, bool);
@@ -140,8 +142,8 @@ async fn start(
     request: &ValidRequest,
     pod_name: &str,
     key: &SessionKey,
-    container: &ContainerRef,
-    bounds: &ContainerBounds,
+    (container, bounds): (&ContainerRef, &ContainerBounds),
+    recording: &Recording,
 ) -> Result<(), StartError> {
     let refused = |error: StoreError| (reason_of(&error), error.to_string(), error.kind.is_transient());
     let grant = if request.dry_run {
@@ -158,10 +160,11 @@ async fn start(
         process: key.process,
         container: container.clone(),
         recording: if request.dry_run {
-            Recording::Check { recording: Box::new(request.recording.clone()) }
+            Recording::Check { recording: Box::new(recording.clone()) }
         } else {
-            request.recording.clone()
+            recording.clone()
         },
+        trace_optimizations: request.trace_optimizations,
         duration_ms: millis(request.duration),
         deadline_ms: millis(left),
         grant,

@@ -10,7 +10,7 @@ use crate::{
     store::{Folder, Key, Media, StoreError, UploadId},
 };
 use pitwall_crds::{Artifact, ProfileType, Reason};
-use pitwall_protocol::{MAX_ARTIFACTS, NamedArtifact, Uploaded, is_artifact_name};
+use pitwall_protocol::{MAX_ARTIFACTS, NamedArtifact, OPTIMIZATIONS, Uploaded, is_artifact_name};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,8 +52,8 @@ pub(super) fn spawn(
             if failed.is_some() {
                 break;
             }
-            let key = folder.recording(&pod_name, pid, name, profile_type.extension());
-            match collect(&ctx, &key, uploaded, keep).await {
+            let key = folder.recording(&pod_name, pid, name, extension(profile_type, name));
+            match collect(&ctx, &key, uploaded, keep && name != OPTIMIZATIONS).await {
                 Ok(()) => stored.push(artifact(&key, profile_type, name, uploaded)),
                 Err(why) => failed = Some(why),
             }
@@ -65,6 +65,11 @@ pub(super) fn spawn(
         ctx.work.end_collection(&session, outcome);
         ctx.registry.nudge(&session.request);
     });
+}
+
+/// The extension of one of a session's artifacts.
+pub(super) fn extension(profile_type: ProfileType, artifact: &str) -> &'static str {
+    if artifact == OPTIMIZATIONS { "json" } else { profile_type.extension() }
 }
 
 /// Why these can't be a session's artifacts: a sidecar may say anything.
@@ -83,7 +88,7 @@ fn artifact(key: &Key, profile_type: ProfileType, name: &str, uploaded: &Uploade
     Artifact {
         name: key.file_name().to_owned(),
         r#type: profile_type,
-        thread: (!name.is_empty()).then(|| name.to_owned()),
+        thread: (!name.is_empty() && name != OPTIMIZATIONS).then(|| name.to_owned()),
         key: key.as_str().to_owned(),
         bytes: signed(uploaded.bytes),
         uncompressed_bytes: signed(uploaded.uncompressed_bytes),

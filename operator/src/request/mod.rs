@@ -8,6 +8,7 @@ mod bounds;
 mod collect;
 pub mod events;
 pub mod finalizer;
+mod manifest;
 pub mod observe;
 pub mod plan;
 mod rollout;

@@ -17,17 +17,17 @@ use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
         batch::v1::Job,
-        core::v1::Pod,
+        core::v1::{Namespace, Pod},
     },
-    apimachinery::pkg::apis::meta::v1::LabelSelector,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 use kube::{
     Api,
     api::ListParams,
-    core::{Selector, SelectorExt},
+    core::{PartialObjectMeta, Selector, SelectorExt},
     runtime::reflector::ObjectRef,
 };
-use pitwall_crds::{TargetPhase, WorkloadKind, names};
+use pitwall_crds::{ProfileType, TargetPhase, WorkloadKind, names};
 use pitwall_protocol::{ContainerBounds, ContainerRef, RequestUid, SessionReport};
 use std::collections::HashMap;
 
@@ -41,6 +41,8 @@ pub struct Observed {
     pub candidates: Candidates,
     /// How far the rollout of the target's workload is, while none was chosen and it isn't complete.
     pub rollout: Option<String>,
+    /// Whether the namespace demands that snapshots are redacted, while some target isn't told to record yet.
+    pub must_redact: bool,
     /// The pods of targets that were chosen, by uid: whether they are alive and their sidecars connected.
     pub chosen: HashMap<PodUid, ChosenPod>,
     /// The request's sessions, as their sidecars last reported them.
@@ -55,6 +57,8 @@ pub struct Observed {
     pub collections: HashMap<SessionKey, CollectionState>,
     /// The analysis.
     pub analysis: Option<AnalysisState>,
+    /// Whether the list of artifacts is stored, or given up; nothing before that was begun.
+    pub manifest: Option<bool>,
 }
 
 /// The pods that a request may choose from.
@@ -120,6 +124,7 @@ pub async fn observe(ctx: &Context, request: &ValidRequest, now: Timestamp) -> R
         parts_wanted: ctx.registry.parts_wanted(&request.uid),
         collections: ctx.work.collections(&request.uid),
         analysis: ctx.work.analysis(&request.uid),
+        manifest: ctx.work.manifest(&request.uid),
         ..Observed::default()
     };
     for target in &request.previous.targets {
@@ -146,8 +151,18 @@ pub async fn observe(ctx: &Context, request: &ValidRequest, now: Timestamp) -> R
     observed.sessions = sessions;
     if undecided && !request.is_finished() && request.deleted.is_none() {
         (observed.candidates, observed.rollout) = candidates(ctx, request).await?;
+        if request.profile_type == ProfileType::HeapSnapshot {
+            let namespaces = Api::<PartialObjectMeta<Namespace>>::all(ctx.client.clone());
+            observed.must_redact = must_redact(&namespaces.get(&request.namespace).await?.metadata);
+        }
     }
     Ok(observed)
+}
+
+/// Whether a namespace's administrator wants its snapshots redacted. A word that isn't known is no permission.
+fn must_redact(namespace: &ObjectMeta) -> bool {
+    let label = namespace.labels.as_ref().and_then(|labels| labels.get(names::REDACT_LABEL));
+    label.is_some_and(|value| value != "None")
 }
 
 /// Whether the pod's Ready condition turned false after the request had begun.

@@ -9,11 +9,12 @@ use super::{
 use crate::channel::{PodUid, SessionKey, registry::PartsWanted};
 use jiff::{SignedDuration, Timestamp};
 use pitwall_crds::{
-    Artifact, Concurrency, DuringRollout, OnUnready, PodPick, ProfileType, Reason, TargetPhase, TargetStatus,
+    Artifact, Concurrency, DuringRollout, OnUnready, PodPick, ProfileType, Reason, Redaction, TargetPhase,
+    TargetStatus,
 };
 use pitwall_protocol::{
     ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, Lookalike, NamedArtifact, Process,
-    Readiness, Seen, SessionPhase,
+    Readiness, Recording, Seen, SessionPhase,
 };
 use std::{collections::BTreeSet, time::Duration};
 
@@ -64,6 +65,8 @@ pub enum Action {
         container: ContainerRef,
         /// What its pod's spec allows it.
         bounds: ContainerBounds,
+        /// What is recorded.
+        recording: Recording,
     },
     /// End the request's sessions in a pod.
     Stop {
@@ -96,6 +99,8 @@ pub enum Action {
     Acknowledge(SessionKey),
     /// Analyse the stored artifacts.
     Analyse(Vec<Artifact>),
+    /// Store the list of the artifacts beside them.
+    WriteManifest,
     /// Abort the uploads of targets that failed.
     AbortUploads,
     /// Delete the request's artifacts and unfinished uploads, then let the object go.
@@ -415,12 +420,15 @@ impl Plan {
                     target.phase = TargetPhase::Attaching;
                     target.reason = None;
                     target.message = None;
-                    let bounds = pod.bounds.get(&container.name).copied().unwrap_or_default();
+                    let recording = request.recording.clone();
+                    let recording = if observed.must_redact { recording.redacted() } else { recording };
+                    target.redact = recording.redacts().then_some(Redaction::Strings);
                     self.actions.push(Action::Start {
                         target: at,
                         key,
                         container: container.clone(),
-                        bounds,
+                        bounds: pod.bounds.get(&container.name).copied().unwrap_or_default(),
+                        recording,
                     });
                 }
             } else {
@@ -538,13 +546,16 @@ impl Plan {
             self.targets.iter().filter(|target| target.phase == TargetPhase::Stored).collect();
         let analysed = request.profile_type == ProfileType::Cpu;
         if analysed && !stored.is_empty() && observed.analysis.is_none() {
-            let artifacts = stored.iter().flat_map(|target| target.artifacts.clone()).collect();
-            self.actions.push(Action::Analyse(artifacts));
+            let artifacts = stored.iter().flat_map(|target| target.artifacts.clone());
+            let profiles = artifacts.filter(|artifact| artifact.name.ends_with(".cpuprofile"));
+            self.actions.push(Action::Analyse(profiles.collect()));
         }
-        if stored.is_empty()
-            || !analysed
-            || matches!(observed.analysis, Some(AnalysisState::Done(_) | AnalysisState::Failed(_)))
-        {
+        if !stored.is_empty() && observed.manifest.is_none() {
+            self.actions.push(Action::WriteManifest);
+        }
+        let is_analysed =
+            !analysed || matches!(observed.analysis, Some(AnalysisState::Done(_) | AnalysisState::Failed(_)));
+        if is_analysed && observed.manifest == Some(true) {
             for target in &mut self.targets {
                 if target.phase == TargetPhase::Stored {
                     target.phase = TargetPhase::Succeeded;

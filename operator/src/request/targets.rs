@@ -3,11 +3,11 @@
 use super::{observe::Observed, work::CollectionState};
 use crate::channel::{PodUid, SessionKey};
 use pitwall_crds::{
-    AttachStatus, Duration, InspectorOpener, PreflightCheckStatus, PreflightStatus, Reason, StallStatus,
-    TargetPhase, TargetStatus,
+    AttachStatus, Duration, EventLoopDelayStatus, InspectorOpener, LoadStatus, MainThreadStatus,
+    PreflightCheckStatus, PreflightStatus, Reason, StallStatus, TargetPhase, TargetStatus, ThrottlingStatus,
 };
 use pitwall_protocol::{
-    EarlyEnd, FailureReason, OpenedBy, Preflight, ProcessId, SessionPhase, SessionReport,
+    EarlyEnd, FailureReason, Load, OpenedBy, Preflight, ProcessId, SessionPhase, SessionReport,
 };
 
 /// The session of a target, once its process was chosen.
@@ -34,6 +34,8 @@ pub fn in_pod(name: &str, uid: &PodUid) -> TargetStatus {
         message: None,
         attach: None,
         stall: None,
+        load: None,
+        redact: None,
         preflight: None,
         recorded: None,
         artifacts: Vec::new(),
@@ -117,6 +119,7 @@ fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {
         node_version,
         attach,
         stall,
+        load,
         remark,
         preflight,
     } = report;
@@ -137,6 +140,9 @@ fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {
     let micros = |us: u64| (us > 0).then(|| Duration::from_micros(us));
     if stall.start_us > 0 || stall.stop_us > 0 {
         target.stall = Some(StallStatus { start: micros(stall.start_us), stop: micros(stall.stop_us) });
+    }
+    if let Some(load) = load {
+        target.load = Some(load_status(load));
     }
     if let Some(preflight) = preflight {
         target.preflight = Some(preflight_status(preflight));
@@ -173,41 +179,42 @@ fn follow(target: &mut TargetStatus, report: &SessionReport, may_wait: bool) {
             target.progress = None;
             target.recorded = Some(Duration::from_millis(*recorded_ms));
             let (reason, message) = match ended_early {
-                None => {
-                    target.message = remark.clone().map(bounded);
-                    return;
-                }
-                Some(EarlyEnd::Cut) => (
-                    Reason::CutShort,
-                    remark.as_deref().unwrap_or("the process ended; what had come over by then is kept"),
-                ),
-                Some(EarlyEnd::Stopped) => (Reason::Stopped, "the recording was stopped and kept"),
-                Some(EarlyEnd::ProcessExiting) => (
-                    Reason::ProcessExiting,
-                    "the process began to exit; what was recorded until then is kept",
-                ),
-                Some(EarlyEnd::Deadline) => {
-                    (Reason::EndedAtDeadline, "the deadline came; what was recorded until then is kept")
-                }
-                Some(EarlyEnd::MemoryGuard) => (
-                    Reason::GuardedMemory,
-                    remark.as_deref().unwrap_or("the container came too near its memory limit"),
-                ),
-                Some(EarlyEnd::NotReady) => (
-                    Reason::GuardedReadiness,
-                    "the pod stopped being ready; what was recorded until then is kept",
-                ),
-                Some(EarlyEnd::Unknown) => {
-                    (Reason::Stopped, "the recording ended before its time and is kept")
+                None => (None, remark.as_deref()),
+                Some(why) => {
+                    let (reason, message) = ended(*why, remark.as_deref());
+                    (Some(reason), Some(message))
                 }
             };
-            target.reason = Some(reason);
-            target.message = Some(bounded(message.to_owned()));
+            target.reason = reason;
+            target.message = message.map(str::to_owned).map(bounded);
         }
         // Whether that is the end is for the plan to say: it knows `concurrency`.
         SessionPhase::Failed(failure) if failure.reason == FailureReason::Busy && may_wait => {}
         SessionPhase::Failed(failure) => fail(target, reason_of(failure.reason), failure.message.clone()),
         SessionPhase::Discarded => fail(target, Reason::Discarded, "the recording was thrown away as asked"),
+    }
+}
+
+/// Why a recording that was kept is shorter than its window, in words.
+fn ended(why: EarlyEnd, remark: Option<&str>) -> (Reason, &str) {
+    match why {
+        EarlyEnd::Cut => {
+            (Reason::CutShort, remark.unwrap_or("the process ended; what had come over by then is kept"))
+        }
+        EarlyEnd::Stopped => (Reason::Stopped, "the recording was stopped and kept"),
+        EarlyEnd::ProcessExiting => {
+            (Reason::ProcessExiting, "the process began to exit; what was recorded until then is kept")
+        }
+        EarlyEnd::Deadline => {
+            (Reason::EndedAtDeadline, "the deadline came; what was recorded until then is kept")
+        }
+        EarlyEnd::MemoryGuard => {
+            (Reason::GuardedMemory, remark.unwrap_or("the container came too near its memory limit"))
+        }
+        EarlyEnd::NotReady => {
+            (Reason::GuardedReadiness, "the pod stopped being ready; what was recorded until then is kept")
+        }
+        EarlyEnd::Unknown => (Reason::Stopped, "the recording ended before its time and is kept"),
     }
 }
 
@@ -229,6 +236,27 @@ fn checked(preflight: Option<&Preflight>) -> String {
         mib(preflight.growth_bytes),
         preflight.pause_ms
     )
+}
+
+fn load_status(load: &Load) -> LoadStatus {
+    let micros = Duration::from_micros;
+    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    LoadStatus {
+        event_loop_delay: load.event_loop_delay.map(|delay| EventLoopDelayStatus {
+            p50: micros(delay.p50_us),
+            p99: micros(delay.p99_us),
+            max: micros(delay.max_us),
+        }),
+        main_thread: load.main_thread.map(|thread| MainThreadStatus {
+            running: micros(thread.running_us),
+            waiting: micros(thread.waiting_us),
+        }),
+        throttling: load.throttling.map(|throttling| ThrottlingStatus {
+            periods: signed(throttling.periods),
+            throttled_periods: signed(throttling.throttled_periods),
+            throttled: micros(throttling.throttled_us),
+        }),
+    }
 }
 
 fn preflight_status(preflight: &Preflight) -> PreflightStatus {
@@ -265,6 +293,7 @@ pub fn reason_of(reason: FailureReason) -> Reason {
         FailureReason::ProcessExited => Reason::ProcessExited,
         FailureReason::PreflightRefused => Reason::PreflightRefused,
         FailureReason::UnsupportedByNode => Reason::UnsupportedByNode,
+        FailureReason::TraceRefused => Reason::TraceRefused,
         FailureReason::Busy => Reason::TargetBusy,
         FailureReason::SidecarRestarted => Reason::SidecarRestarted,
         FailureReason::RedactionFailed => Reason::RedactionFailed,

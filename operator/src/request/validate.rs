@@ -12,6 +12,7 @@ use pitwall_protocol::{Check, Recording, RequestUid};
 use std::time::Duration;
 
 /// A request that can be carried out.
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the request's")]
 #[derive(Clone, Debug)]
 pub struct ValidRequest {
     /// Its uid.
@@ -42,6 +43,8 @@ pub struct ValidRequest {
     pub pick: PodPick,
     /// What to record.
     pub recording: Recording,
+    /// Whether what V8 optimizes is recorded beside it.
+    pub trace_optimizations: bool,
     /// The type, as it is written.
     pub profile_type: ProfileType,
     /// The window.
@@ -113,7 +116,7 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         target,
         r#type,
         duration: _,
-        cpu: _,
+        cpu,
         heap_sampling,
         heap_snapshot,
         safety: Safety { overridden, guard, during_rollout },
@@ -194,6 +197,7 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         }),
         pick,
         recording,
+        trace_optimizations: cpu.is_some_and(|cpu| cpu.trace_optimizations),
         profile_type: r#type,
         duration: request.spec.window().as_std(),
         overridden: overridden.into_iter().map(check).collect(),

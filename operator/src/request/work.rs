@@ -39,6 +39,8 @@ pub enum AnalysisState {
 struct State {
     collections: HashMap<SessionKey, CollectionState>,
     analyses: HashMap<RequestUid, AnalysisState>,
+    /// Whether they are written.
+    manifests: HashMap<RequestUid, bool>,
     files: HashMap<String, PathBuf>,
     missed: HashMap<SessionKey, Timestamp>,
 }
@@ -94,6 +96,24 @@ impl Work {
         self.state().analyses.insert(request.clone(), outcome);
     }
 
+    /// Whether the request's manifest is written or given up; `None` before that was begun.
+    pub fn manifest(&self, request: &RequestUid) -> Option<bool> {
+        self.state().manifests.get(request).copied()
+    }
+
+    /// Claims the manifest. False when it is being written, or was.
+    pub fn begin_manifest(&self, request: &RequestUid) -> bool {
+        let mut state = self.state();
+        let first = !state.manifests.contains_key(request);
+        state.manifests.entry(request.clone()).or_insert(false);
+        first
+    }
+
+    /// The manifest is written, or given up.
+    pub fn end_manifest(&self, request: &RequestUid) {
+        self.state().manifests.insert(request.clone(), true);
+    }
+
     /// Remembers the local copy of an artifact that a collection made, for the analysis.
     pub fn keep_file(&self, artifact_key: &str, path: PathBuf) {
         self.state().files.insert(artifact_key.to_owned(), path);
@@ -120,6 +140,7 @@ impl Work {
         state.collections.retain(|key, _| key.request != *request);
         state.missed.retain(|key, _| key.request != *request);
         state.analyses.remove(request);
+        state.manifests.remove(request);
     }
 }
 

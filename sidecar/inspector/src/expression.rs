@@ -18,12 +18,25 @@ use serde_json::value::RawValue;
 use crate::error::Error;
 use crate::text::LossyText;
 
+mod beside;
+
+pub use beside::{
+    DelayHistogram, LoadSeen, TraceBegun, TraceRead, begin_load, begin_trace, end_load, forget_trace,
+    read_trace, stop_trace,
+};
+
 /// `p` is Node's process, `t` its timers, `end` closes the inspector, `endAfter` does so in a later turn of the
-/// event loop and keeps no app alive. `k` is the key of the dead-man's switch in `g`, `clear` disarms it.
+/// event loop and keeps no app alive. `k` is the key of the dead-man's switch in `g`, `clear` disarms it. What goes on
+/// beside a recording is in `g` by the key `u`, by name: functions that undo it, which closing calls.
 const PRELUDE: &str = "\
 const builtin=n=>{try{return process.getBuiltinModule(n)}catch{}try{return require(n)}catch{}};\
 const p=builtin('process')??process,t=builtin('timers')??globalThis,g=globalThis;\
-const end=()=>p._debugEnd();\
+const u=Symbol.for('pitwall.undo');\
+const undo=n=>{const s=g[u]??{};for(const m of n?[n]:Object.keys(s)){const f=s[m];delete s[m];try{f?.()}catch{}}\
+if(Object.keys(s).length===0)delete g[u]};\
+const put=(k,value)=>Object.defineProperty(g,k,{value,configurable:true,enumerable:false,writable:true});\
+const keep=(n,f)=>{undo(n);(g[u]??put(u,{__proto__:null})[u])[n]=f};\
+const end=()=>{undo();p._debugEnd()};\
 const endAfter=ms=>t.setTimeout(()=>{clear();t.setImmediate(end)},ms).unref();\
 const k=Symbol.for('pitwall.deadMansSwitch');\
 const clear=()=>{const s=g[k];if(s!==undefined){t.clearTimeout(s);delete g[k]}};";
@@ -113,13 +126,16 @@ fn within_console(body: &str) -> String {
 ///
 /// Evaluates to `true`; throws where the app has no `process._debugEnd`.
 pub fn arm(after: Duration) -> String {
-    // setTimeout takes what is beyond 31 bits for 1 ms.
-    let after = i32::try_from(after.as_millis()).unwrap_or(i32::MAX).max(1);
+    let after = timeout(after);
     within_prelude(&format!(
         "if(typeof p._debugEnd!=='function')throw new Error('process._debugEnd is not a function');\
-         clear();Object.defineProperty(g,k,\
-         {{value:endAfter({after}),configurable:true,enumerable:false,writable:true}});return true"
+         clear();put(k,endAfter({after}));return true"
     ))
+}
+
+/// Milliseconds for `setTimeout`, which takes what is beyond 31 bits for 1 ms.
+fn timeout(after: Duration) -> i32 {
+    i32::try_from(after.as_millis()).unwrap_or(i32::MAX).max(1)
 }
 
 /// Disarms the dead-man's switch. Evaluates to `true`.

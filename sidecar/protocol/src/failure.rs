@@ -36,6 +36,8 @@ pub enum FailureReason {
     PreflightRefused,
     /// This version of Node can't record that.
     UnsupportedByNode,
+    /// V8 can't be told to trace optimizations in this process without risk.
+    TraceRefused,
     /// Another session records this process.
     Busy,
     /// The sidecar's worker died during the recording; what V8 had recorded died with its connection.

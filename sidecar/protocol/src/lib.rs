@@ -19,12 +19,14 @@
 //! operator speaks its own and the previous one, since a pod outlives an upgrade.
 
 mod failure;
+mod load;
 mod operator;
 mod preflight;
 mod sidecar;
 mod upload;
 
 pub use failure::{EarlyEnd, Failure, FailureReason};
+pub use load::{EventLoopDelay, Load, MainThread, Throttling};
 pub use operator::{ContainerBounds, ContainerRef, Look, OperatorMessage, Recording, Start, Stop, Welcome};
 pub use preflight::{Check, CheckResult, Preflight};
 pub use sidecar::{
@@ -48,7 +50,9 @@ pub const MAX_MESSAGE: usize = 256 * 1024;
 /// How many sessions a sidecar runs or keeps unacknowledged at once.
 pub const MAX_SESSIONS: usize = 16;
 /// How many artifacts a session has at most.
-pub const MAX_ARTIFACTS: usize = 33;
+pub const MAX_ARTIFACTS: usize = 34;
+/// The name of the artifact, in JSON, of a recording with [`Start::trace_optimizations`].
+pub const OPTIMIZATIONS: &str = "optimizations";
 /// How many processes a [`Seen`] lists at most; the rest is only counted.
 pub const MAX_PROCESSES: usize = 64;
 

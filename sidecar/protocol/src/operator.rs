@@ -93,6 +93,10 @@ pub struct Start {
     pub container: ContainerRef,
     /// What to record.
     pub recording: Recording,
+    /// Whether V8's trace of optimizations and deoptimizations is recorded beside a CPU profile, as the artifact
+    /// [`crate::OPTIMIZATIONS`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trace_optimizations: bool,
     /// The window, in milliseconds from the profiler's start; 0 for a heap snapshot.
     pub duration_ms: u64,
     /// When everything must be over, in milliseconds from now.
@@ -207,6 +211,31 @@ impl Recording {
             | Self::Check { .. }
             | Self::Unknown => false,
         }
+    }
+
+    /// The same with the contents of strings replaced, where it holds any.
+    #[must_use]
+    pub fn redacted(self) -> Self {
+        let redacted = |recording: Box<Self>| Box::new(recording.redacted());
+        match self {
+            Self::HeapSnapshot { .. } => Self::HeapSnapshot { redact: true },
+            Self::Series { recording, count, interval_ms } => {
+                Self::Series { recording: redacted(recording), count, interval_ms }
+            }
+            Self::AllThreads { recording, workers } => {
+                Self::AllThreads { recording: redacted(recording), workers }
+            }
+            Self::Check { recording } => Self::Check { recording: redacted(recording) },
+            other @ (Self::Cpu { .. }
+            | Self::CpuInChunks { .. }
+            | Self::HeapSampling { .. }
+            | Self::Unknown) => other,
+        }
+    }
+
+    /// Whether the contents of strings are replaced in it.
+    pub fn redacts(&self) -> bool {
+        matches!(self.of_one(), Self::HeapSnapshot { redact: true })
     }
 
     /// What each of several artifacts is.

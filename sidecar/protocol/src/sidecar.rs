@@ -1,6 +1,6 @@
 //! Messages from a sidecar to the operator.
 
-use crate::{EarlyEnd, Failure, NamedArtifact, Preflight, RequestUid, Uploaded};
+use crate::{EarlyEnd, Failure, Load, NamedArtifact, Preflight, RequestUid, Uploaded};
 use serde::{Deserialize, Serialize};
 
 /// What a sidecar says.
@@ -147,6 +147,9 @@ pub struct SessionReport {
     /// Why a recording was ended early, in a sentence with its numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
+    /// Under which load a CPU recording was made, once it is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// What was checked before the recording began, where anything was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight: Option<Preflight>,

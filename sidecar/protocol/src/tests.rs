@@ -10,6 +10,7 @@ fn session() -> SessionReport {
         attach: Some(Attach { opened_by: OpenedBy::Pitwall, closed: false, attach_us: 9_000 }),
         stall: Stall { start_us: 12_000, stop_us: 0 },
         remark: None,
+        load: None,
         preflight: None,
     }
 }

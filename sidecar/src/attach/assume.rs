@@ -7,11 +7,11 @@
 //! for root keeps the sidecar's.
 
 use super::sight::Sight;
-use super::signal;
+use super::{signal, trace};
 use crate::discover::procfs::ProcRoot;
 use pitwall_protocol::{Failure, ProcessId};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -36,6 +36,11 @@ pub enum Task {
         /// The sockets' inodes.
         inodes: Vec<u64>,
     },
+    /// Remove a trace of V8's.
+    RemoveTrace {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// Send SIGUSR1.
     Signal {
         /// To whom.
@@ -51,6 +56,8 @@ pub enum Answer {
     Sights(Vec<Sight>),
     /// To [`Task::Held`].
     Held(Vec<u64>),
+    /// To [`Task::RemoveTrace`].
+    Removed(Result<(), String>),
     /// To [`Task::Signal`]: it was sent.
     Signalled,
     /// To [`Task::Signal`]: a proof failed, and nothing was sent.
@@ -74,6 +81,7 @@ pub fn perform(proc: &ProcRoot, task: Task) -> Answer {
             let held = proc.held_by(process.pid, &inodes).unwrap_or_default();
             Answer::Held(if proc.runs(process) { held } else { vec![] })
         }
+        Task::RemoveTrace { path } => Answer::Removed(trace::remove(&path)),
         Task::Signal { process } => match signal::send_usr1(proc, process) {
             Ok(()) => Answer::Signalled,
             Err(failure) => Answer::NotSignalled(failure),
@@ -121,6 +129,7 @@ mod tests {
         for task in [
             Task::Look { processes: vec![process] },
             Task::Held { process, inodes: vec![1, 2] },
+            Task::RemoveTrace { path: "/dev/shm/x".into() },
             Task::Signal { process },
         ] {
             let text = serde_json::to_string(&task).unwrap();
@@ -132,7 +141,8 @@ mod tests {
             node_options: Some("x".into()),
             held: vec![9],
         };
-        for answer in [Answer::Sights(vec![sight]), Answer::Held(vec![3]), Answer::Signalled] {
+        let removed = Answer::Removed(Err("no".into()));
+        for answer in [Answer::Sights(vec![sight]), Answer::Held(vec![3]), removed, Answer::Signalled] {
             let text = serde_json::to_string(&answer).unwrap();
             assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer);
         }

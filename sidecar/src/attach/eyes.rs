@@ -2,7 +2,7 @@
 
 use super::ladder::{self, Sighting, Taker, failure};
 use super::sight::Sight;
-use super::{assume, signal};
+use super::{assume, signal, trace};
 use crate::discover::procfs::{Facts, ProcRoot};
 use crate::discover::shown_command;
 use pitwall_protocol::{Failure, FailureReason, ProcessId};
@@ -55,6 +55,26 @@ impl Eyes {
                     Err(why) => Err(failure(FailureReason::InspectorDidNotOpen, why)),
                 }
             }
+        }
+    }
+
+    /// Removes a trace of V8's that a process left when it was killed, where this pod's containers share its folder.
+    pub async fn remove_trace(&self, path: &str) {
+        let Some(path) = trace::left_behind(path) else { return };
+        let removed = match (self, trace::owner(&path)) {
+            (_, None) => return,
+            (Self::Same, Some(_)) => trace::remove(&path),
+            (Self::Assume { program }, Some((uid, gid))) => {
+                let task = assume::Task::RemoveTrace { path: path.clone() };
+                match assume::ask(program, uid, gid, &task).await {
+                    Ok(assume::Answer::Removed(result)) => result,
+                    Ok(other) => Err(format!("the child that was to remove it answered {other:?}")),
+                    Err(why) => Err(why),
+                }
+            }
+        };
+        if let Err(error) = removed {
+            tracing::warn!(path = %path.display(), error, "a trace stays until the pod ends");
         }
     }
 

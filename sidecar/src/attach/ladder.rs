@@ -289,7 +289,7 @@ pub(crate) mod tests {
         assert_eq!(
             climb(&sighting(17)).unwrap(),
             Proved {
-                plan: InspectorPlan { host: None, port: 9229, opened_at_start: false, hides_its_id: false },
+                plan: InspectorPlan { port: 9229, ..InspectorPlan::default() },
                 known: vec![7],
                 inner_pid: 3,
                 opened: None,

@@ -8,3 +8,4 @@ pub mod link;
 pub mod open;
 pub mod sight;
 pub mod signal;
+pub mod trace;

@@ -29,7 +29,7 @@ pub fn lookalike(path: &str) -> Option<&'static str> {
 pub const SINGLE_EXECUTABLE_FUSE: &[u8] = b"NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2:1";
 
 /// Where SIGUSR1 will open the inspector.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InspectorPlan {
     /// The host that Node was told to bind; `None` is its default, 127.0.0.1.
     pub host: Option<String>,
@@ -39,6 +39,8 @@ pub struct InspectorPlan {
     pub opened_at_start: bool,
     /// Whether `/json/list` will keep the id that a client needs to itself (`--inspect-publish-uid=stderr`).
     pub hides_its_id: bool,
+    /// The option for which V8 can't be told to trace optimizations.
+    pub against_tracing: Option<String>,
 }
 
 impl InspectorPlan {
@@ -86,7 +88,7 @@ const TAKES_A_VALUE: &[&str] = &[
 /// Reads `NODE_OPTIONS` and the arguments before the script; of several settings the last one counts, and
 /// the command line over the environment.
 pub fn inspector_plan(command: &[String], node_options: Option<&str>) -> InspectorPlan {
-    let mut plan = InspectorPlan { host: None, port: 9229, opened_at_start: false, hides_its_id: false };
+    let mut plan = InspectorPlan { port: 9229, ..InspectorPlan::default() };
     let from_environment = node_options.unwrap_or_default().split_ascii_whitespace();
     for option in from_environment {
         plan.apply(option.trim_matches('"'), None);
@@ -125,7 +127,12 @@ impl InspectorPlan {
                 self.hides_its_id = !places.split(',').any(|place| place.trim() == "http");
                 value.is_none() && next.is_some()
             }
-            _ => false,
+            _ => {
+                if speaks_against_tracing(name) {
+                    self.against_tracing = Some(name.to_owned());
+                }
+                false
+            }
         }
     }
 
@@ -145,6 +152,19 @@ impl InspectorPlan {
             self.host = Some(text.to_owned());
         }
     }
+}
+
+/// Whether V8 can't be told to trace optimizations when Node was started with this option: its flags are frozen, which
+/// ends the process, or a trace of its own goes elsewhere already. Every `--trace-` that isn't Node's counts.
+fn speaks_against_tracing(option: &str) -> bool {
+    const OF_NODE: [&str; 10] =
+        ["warn", "uncaught", "deprecation", "exit", "sigint", "sync", "tls", "event", "env", "promises"];
+    let name = option.replace('_', "-");
+    let Some(name) = name.strip_prefix("--") else { return false };
+    ["freeze-flags", "redirect-code", "print-"].iter().any(|start| name.starts_with(start))
+        || name.strip_prefix("trace-").is_some_and(|rest| {
+            rest != "require-module" && !OF_NODE.iter().any(|start| rest.starts_with(start))
+        })
 }
 
 #[cfg(test)]
@@ -202,7 +222,7 @@ mod tests {
             host: host.map(str::to_owned),
             port,
             opened_at_start,
-            hides_its_id: false,
+            ..InspectorPlan::default()
         };
         let rows = [
             ("node app.js", None, plan(None, 9229, false)),
@@ -241,6 +261,31 @@ mod tests {
     }
 
     #[test]
+    fn options_that_speak_against_tracing_are_known_from_those_that_do_not() {
+        for (option, against) in [
+            ("--freeze-flags-after-init", true),
+            ("--freeze_flags_after_init", true),
+            ("--trace-deopt", true),
+            ("--trace_opt", true),
+            ("--print-opt-code", true),
+            ("--redirect-code-traces-to=x", true),
+            ("--trace-gc", true),
+            ("--trace-warnings", false),
+            ("--trace-event-categories=node", false),
+            ("--trace-require-module", false),
+            ("--trace-sync-io", false),
+            ("--max-old-space-size=100", false),
+            ("--no-freeze-flags-after-init", false),
+        ] {
+            let command = ["node".to_owned(), option.to_owned(), "app.js".to_owned()];
+            assert_eq!(inspector_plan(&command, None).against_tracing.is_some(), against, "{option}");
+            assert_eq!(inspector_plan(&[], Some(option)).against_tracing.is_some(), against, "{option}");
+            let of_the_app = ["node".to_owned(), "app.js".to_owned(), option.to_owned()];
+            assert_eq!(inspector_plan(&of_the_app, None).against_tracing, None, "{option}");
+        }
+    }
+
+    #[test]
     fn only_loopback_is_not_exposed() {
         let rows = [
             (None, false),
@@ -253,12 +298,8 @@ mod tests {
             (Some("pod.local"), true),
         ];
         for (host, exposed) in rows {
-            let plan = InspectorPlan {
-                host: host.map(str::to_owned),
-                port: 9229,
-                opened_at_start: false,
-                hides_its_id: false,
-            };
+            let plan =
+                InspectorPlan { host: host.map(str::to_owned), port: 9229, ..InspectorPlan::default() };
             assert_eq!(plan.is_exposed(), exposed, "{host:?}");
         }
     }

@@ -88,6 +88,46 @@ pub fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(after_name::<u64>(stat, 11)? + after_name::<u64>(stat, 12)?)
 }
 
+/// What the scheduler gave a thread since it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedstat {
+    /// On a CPU, in nanoseconds.
+    pub running_ns: u64,
+    /// Ready to run, and without a CPU, in nanoseconds.
+    pub waiting_ns: u64,
+}
+
+/// Reads `/proc/PID/schedstat`; `None` too where the kernel doesn't count.
+pub fn schedstat(text: &str) -> Option<Schedstat> {
+    let mut numbers = text.split_ascii_whitespace().map(|number| number.parse().ok());
+    let (running_ns, waiting_ns) = (numbers.next()??, numbers.next()??);
+    (running_ns > 0).then_some(Schedstat { running_ns, waiting_ns })
+}
+
+/// What a cgroup's CPU limit took since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttled {
+    /// The periods in which it ran.
+    pub periods: u64,
+    /// Those of them in which it was stopped.
+    pub throttled_periods: u64,
+    /// For how long, in microseconds.
+    pub throttled_us: u64,
+}
+
+/// Reads `cpu.stat` of either version of cgroups; `None` where there is no limit that counts.
+pub fn throttling(text: &str) -> Option<Throttled> {
+    let field = |name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        value.trim().parse::<u64>().ok()
+    };
+    Some(Throttled {
+        periods: field("nr_periods").filter(|periods| *periods > 0)?,
+        throttled_periods: field("nr_throttled")?,
+        throttled_us: field("throttled_usec").or_else(|| Some(field("throttled_time")? / 1000))?,
+    })
+}
+
 /// Whether `/proc/PID/stat` is of a process that has begun to end: it runs no code of its own any more, though
 /// it may hold its memory and its sockets for a while.
 pub fn is_exiting(stat: &str) -> bool {
@@ -292,6 +332,37 @@ mod tests {
     fn a_cut_status_is_no_status() {
         for text in ["", "Name:\tnode\n", "Name:\tnode\nPid:\tx\n", "SigCgt:\tzz\n"] {
             assert_eq!(status(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_scheduler_gave_is_read_where_the_kernel_counts() {
+        let read = Schedstat { running_ns: 12_345, waiting_ns: 678 };
+        for (text, seen) in [
+            ("12345 678 9\n", Some(read)),
+            ("0 0 0\n", None),
+            ("", None),
+            ("12345\n", None),
+            ("x 1 2\n", None),
+        ] {
+            assert_eq!(schedstat(text), seen, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn throttling_is_read_of_both_versions_of_cgroups() {
+        let read = Throttled { periods: 10, throttled_periods: 3, throttled_us: 42 };
+        let second =
+            "usage_usec 5\nuser_usec 1\nnr_periods 10\nnr_throttled 3\nthrottled_usec 42\nnr_bursts 0\n";
+        for (text, seen) in [
+            (second, Some(read)),
+            ("nr_periods 10\nnr_throttled 3\nthrottled_time 42999\n", Some(read)),
+            ("usage_usec 5\nnr_periods 0\nnr_throttled 0\nthrottled_usec 0\n", None),
+            ("usage_usec 5\n", None),
+            ("nr_periods x\nnr_throttled 3\nthrottled_usec 42\n", None),
+            ("", None),
+        ] {
+            assert_eq!(throttling(text), seen, "{text:?}");
         }
     }
 

@@ -98,6 +98,11 @@ impl ProcRoot {
         Some(ticks * 1000 / TICKS_PER_SECOND)
     }
 
+    /// What the scheduler gave its main thread, where the kernel counts.
+    pub fn schedstat(&self, pid: u32) -> Option<parse::Schedstat> {
+        parse::schedstat(&self.text(pid, "schedstat").ok()?)
+    }
+
     /// Whether this very process runs its own code: one that is being ended doesn't, though it may hold its
     /// memory and its sockets for a while.
     pub fn lives(&self, id: ProcessId) -> bool {

@@ -9,6 +9,7 @@ use super::collect::{CollectError, Collected, heard};
 use super::spool::{Compression, Room, Spool, SpoolError, Spooled};
 use crate::attach::link::{self, CallError, Link, ending};
 use crate::clock;
+use crate::session::beside::Beside;
 use pitwall_inspector::{CommandId, Event, EventStream, Incoming, expression};
 use pitwall_profile::cpu::{JoinError, JoinLimits, Joined, Joiner};
 use std::fs::File;
@@ -129,12 +130,15 @@ impl Chunks {
     ///
     /// # Cancel safety
     /// May be dropped at any time: what has come is kept, and [`Self::collect`] goes on from there.
-    pub async fn record(&mut self, link: &mut Link) -> Result<(), CollectError> {
+    pub async fn record(&mut self, link: &mut Link, beside: &mut Beside) -> Result<(), CollectError> {
         while !link.exiting {
             let may_ask = self.asked.is_none();
             tokio::select! {
+                () = beside.due() => beside.ask(link)?,
                 incoming = link.connection.next() => {
-                    if self.take(incoming?, clock::now())? {
+                    let (incoming, now) = (incoming?, clock::now());
+                    beside.hear(&incoming, now);
+                    if self.take(incoming, now)? {
                         link.exiting = true;
                     }
                 }
@@ -174,6 +178,7 @@ impl Chunks {
             more: vec![],
             remark: remark(joined, self.stats),
             recorded: Some(Duration::from_micros(micros)),
+            load: None,
             cut,
         })
     }

@@ -8,9 +8,10 @@ use super::spool::{Compression, Spool, SpoolError, Spooled, Writer};
 use crate::attach::link::{Link, ending};
 use crate::clock;
 use crate::redact::{RedactError, Redactor};
+use crate::session::beside::Ended;
 use pitwall_inspector::{Command, Connection, Error, Event, EventStream, Incoming, Unescape, UnescapeError};
 use pitwall_profile::cpu::JoinError;
-use pitwall_protocol::Recording;
+use pitwall_protocol::{Load, Recording};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -32,14 +33,30 @@ pub struct Collected {
     pub remark: Option<String>,
     /// How long the recording is, where that isn't the time until it was ended.
     pub recorded: Option<Duration>,
+    /// Under which load it was made, where that was measured.
+    pub load: Option<Load>,
     /// Why it isn't complete: how the connection was lost. There is what had come by then.
     pub cut: Option<String>,
+}
+
+impl Collected {
+    /// With what was measured and traced beside it.
+    pub fn with(&mut self, beside: Ended) {
+        let Ended { load, optimizations, remark } = beside;
+        self.load = load;
+        self.more.extend(optimizations);
+        self.remark = match (self.remark.take(), remark) {
+            (Some(first), Some(second)) => Some(format!("{first}; {second}")),
+            (first, second) => first.or(second),
+        };
+    }
 }
 
 /// One more artifact of the same session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Another {
-    /// Its name: `worker-3` of the worker thread with the `threadId` 3, `snapshot-2` of the second snapshot.
+    /// Its name: `worker-3` of the worker thread with the `threadId` 3, `snapshot-2` of the second snapshot,
+    /// [`pitwall_protocol::OPTIMIZATIONS`].
     pub name: String,
     /// The file.
     pub spooled: Spooled,
@@ -123,7 +140,7 @@ pub async fn collect(
         relayed
     })
     .await?;
-    Ok(Collected { spooled, took, more: vec![], remark: None, recorded: None, cut: None })
+    Ok(Collected { spooled, took, more: vec![], remark: None, recorded: None, load: None, cut: None })
 }
 
 /// Takes to the spool what `relay` puts in, if it succeeds. A thread beside it compresses.

@@ -45,6 +45,7 @@ impl Session {
                 guard_bytes: start.guard_bytes,
                 overridden: start.overridden,
                 dry_run,
+                trace_optimizations: start.trace_optimizations,
             },
             preflight: None,
             remark: None,
@@ -53,6 +54,7 @@ impl Session {
             latest_end: now + (deadline_in.saturating_sub(PUBLISH_RESERVE)).max(deadline_in / 4 * 3),
             inspector: Inspector::Proving,
             known: vec![],
+            against_tracing: None,
             opened_by: OpenedBy::Pitwall,
             listener: None,
             first_grant: Some((start.grant, now)),
@@ -65,6 +67,7 @@ impl Session {
             node_version: None,
             attach: None,
             stall: Stall::default(),
+            load: None,
             lost: None,
             outcome: None,
             outcome_journaled: false,
@@ -89,7 +92,9 @@ impl Session {
             | Recording::Check { .. }
             | Recording::Unknown => false,
         };
-        let possible = possible && recorder::can_record(recording);
+        let possible = possible
+            && recorder::can_record(recording)
+            && (recording.is_cpu() || !session.wanted.trace_optimizations);
         if possible {
             effects.push(Effect::Prove);
         } else {
@@ -143,6 +148,7 @@ impl Session {
                 guard_bytes: None,
                 overridden: vec![],
                 dry_run: false,
+                trace_optimizations: false,
             },
             preflight: record.preflight,
             remark: record.remark,
@@ -151,6 +157,7 @@ impl Session {
             latest_end: deadline,
             inspector,
             known,
+            against_tracing: None,
             opened_by: OpenedBy::Pitwall,
             listener,
             first_grant: None,
@@ -163,6 +170,7 @@ impl Session {
             node_version: record.node_version,
             attach: record.attach,
             stall: record.stall,
+            load: record.load,
             lost: None,
             outcome_journaled: record.end.is_some(),
             outcome: record.end,

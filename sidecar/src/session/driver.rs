@@ -4,8 +4,8 @@ use super::begin::Begun;
 use super::effect::{BeginError, Effect, Event};
 use super::machine::Session;
 use super::preflight::Measured;
-use super::recorder::{self, Underway};
-use crate::attach::close::{close, close_late, leave};
+use super::recorder::{self, Site, Underway, Wish};
+use crate::attach::close::{Closure, close, close_late, leave};
 use crate::attach::eyes::Eyes;
 use crate::attach::ladder::{self, Proved, failure, gone};
 use crate::attach::link::Link;
@@ -43,6 +43,13 @@ pub struct Ground {
     pub journal: Journal,
     /// What the store's certificate must descend from.
     pub store: StoreTrust,
+}
+
+impl Ground {
+    /// Where a recording of the process goes.
+    fn site<'a>(&'a self, process: ProcessId, file: &'a str) -> Site<'a> {
+        Site { proc: &self.proc, process, spool: &self.spool, file }
+    }
 }
 
 /// What a session has to say to the worker.
@@ -114,6 +121,7 @@ pub async fn drive(
         link: Arc::new(Mutex::new(None)),
         underway: Arc::new(Mutex::new(None)),
         enough: Arc::new(Notify::new()),
+        trace_file: Arc::new(Mutex::new(None)),
         inspector: Running::default(),
         artifact: Running::default(),
         free: false,
@@ -132,6 +140,8 @@ struct Driver {
     underway: Arc<Mutex<Option<Underway>>>,
     /// Ends a series of snapshots.
     enough: Arc<Notify>,
+    /// V8's trace, in the process's view.
+    trace_file: Arc<Mutex<Option<String>>>,
     inspector: Running,
     artifact: Running,
     free: bool,
@@ -201,25 +211,31 @@ impl Driver {
                         Event::Measured(measure(&link, &ground, process).await)
                     });
                 }
-                Effect::Begin { recording, node_version, file } => self.record(recording, node_version, file),
-                Effect::Watch { guard } => self.watch(guard),
+                Effect::Begin { recording, node_version, trace, file } => {
+                    self.record(recording, node_version, trace, file);
+                }
+                Effect::Watch { guard, file } => self.watch(guard, file),
                 Effect::Collect { recording, file } => self.collect(recording, file),
                 Effect::Enough => self.enough.notify_one(),
                 Effect::Close { listener } => {
                     let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
-                    let underway = self.underway.clone();
+                    let (underway, trace_file) = (self.underway.clone(), self.trace_file.clone());
                     self.begin(Lane::Inspector, async move {
                         drop(underway.lock().await.take());
                         let link = link.lock().await.take();
-                        Event::Closed(close(&ground.eyes, &ground.proc, process, link, &listener).await)
+                        let closure = close(&ground.eyes, &ground.proc, process, link, &listener).await;
+                        sweep(&ground, &trace_file, &closure).await;
+                        Event::Closed(closure)
                     });
                 }
                 Effect::Leave => {
                     let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
-                    let underway = self.underway.clone();
+                    let (underway, trace_file) = (self.underway.clone(), self.trace_file.clone());
                     self.begin(Lane::Inspector, async move {
                         drop((underway.lock().await.take(), link.lock().await.take()));
-                        Event::Closed(leave(&ground.proc, process).await)
+                        let closure = leave(&ground.proc, process).await;
+                        sweep(&ground, &trace_file, &closure).await;
+                        Event::Closed(closure)
                     });
                 }
                 Effect::CloseLate { known, watch_for } => {
@@ -283,11 +299,16 @@ impl Driver {
         running.task = Some(task.abort_handle());
     }
 
-    fn record(&mut self, recording: Recording, node_version: String, file: String) {
-        let (link, underway, ground) = (self.link.clone(), self.underway.clone(), self.ground.clone());
+    fn record(&mut self, recording: Recording, node_version: String, trace: Option<Duration>, file: String) {
+        let (link, underway, ground, process) =
+            (self.link.clone(), self.underway.clone(), self.ground.clone(), self.key.1);
+        let trace_file = self.trace_file.clone();
         self.begin(Lane::Inspector, async move {
             let begin = async |link: &mut Link| {
-                let begun = recorder::begin(link, &recording, &node_version, &ground.spool, &file).await?;
+                let site = ground.site(process, &file);
+                let wish = Wish { recording: &recording, node_version: &node_version, trace };
+                let begun = recorder::begin(link, site, wish).await?;
+                *trace_file.lock().await = begun.beside.trace_file().map(str::to_owned);
                 let took = begun.took;
                 *underway.lock().await = Some(begun);
                 Ok(took)
@@ -297,7 +318,8 @@ impl Driver {
     }
 
     fn collect(&mut self, recording: Recording, file: String) {
-        let (link, underway, ground) = (self.link.clone(), self.underway.clone(), self.ground.clone());
+        let (link, underway, ground, process) =
+            (self.link.clone(), self.underway.clone(), self.ground.clone(), self.key.1);
         let enough = self.enough.clone();
         let (tell, mut last) = (self.teller(), None);
         let progress = move |percent| {
@@ -308,12 +330,13 @@ impl Driver {
         self.begin(Lane::Inspector, async move {
             let mut link = link.lock().await;
             let underway = underway.lock().await.take().unwrap_or_default();
-            let event = collected(match link.as_mut() {
-                Some(link) => {
-                    underway.take_over(link, &ground.spool, &file, &recording, progress, &enough).await
-                }
-                None => underway.salvage("dropped".to_owned()).await,
-            });
+            let site = ground.site(process, &file);
+            let taken = if let Some(link) = link.as_mut() {
+                underway.take_over(link, site, &recording, progress, &enough).await
+            } else {
+                underway.salvage("dropped".to_owned(), site).await
+            };
+            let event = collected(taken);
             if is_cut(&event) {
                 // Node may be waiting for this side to hang up.
                 *link = None;
@@ -322,7 +345,7 @@ impl Driver {
         });
     }
 
-    fn watch(&mut self, guard: Option<u64>) {
+    fn watch(&mut self, guard: Option<u64>, file: String) {
         let (link, underway, ground, process) =
             (self.link.clone(), self.underway.clone(), self.ground.clone(), self.key.1);
         self.begin(Lane::Inspector, async move {
@@ -332,7 +355,7 @@ impl Driver {
             };
             let Event::Lost(how) = event else { return event };
             let underway = underway.lock().await.take().unwrap_or_default();
-            collected(underway.salvage(how).await)
+            collected(underway.salvage(how, ground.site(process, &file)).await)
         });
     }
 
@@ -372,6 +395,15 @@ impl Driver {
                 Err(OpenError::Unusable(failure, _)) => Event::Unusable(failure),
             }
         });
+    }
+}
+
+/// Removes the trace that a process which was killed could not.
+async fn sweep(ground: &Ground, trace_file: &Mutex<Option<String>>, closure: &Closure) {
+    if *closure == Closure::ProcessGone
+        && let Some(path) = trace_file.lock().await.take()
+    {
+        ground.eyes.remove_trace(&path).await;
     }
 }
 

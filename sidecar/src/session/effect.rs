@@ -105,6 +105,8 @@ pub enum Effect {
         recording: Recording,
         /// `process.version`.
         node_version: String,
+        /// Whether V8's trace of optimizations is recorded beside it, and after how long it ends by itself.
+        trace: Option<Duration>,
         /// The name that its file on the spool will have.
         file: String,
     },
@@ -112,6 +114,8 @@ pub enum Effect {
     Watch {
         /// What it may use, in bytes.
         guard: Option<u64>,
+        /// The file on the spool for what had come over when the connection ends.
+        file: String,
     },
     /// Inspector's lane: end the recording, and take it over to the spool.
     Collect {

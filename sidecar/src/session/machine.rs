@@ -1,5 +1,6 @@
 //! The state machine. Pure: no IO, no clock.
 
+use super::beside;
 use super::effect::{BeginError, Effect, Event};
 use super::preflight::{Measured, preflight, refusal};
 use super::report::UPLOAD_PAUSE;
@@ -9,9 +10,10 @@ use crate::discover::parse::Listener;
 use crate::journal::{Mark, Record, session_name};
 use crate::publish::collect::{Another, Collected};
 use crate::publish::upload::{Step, Upload};
+use pitwall_inspector::expression::TraceBegun;
 use pitwall_protocol::{
-    Attach, Check, ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, NamedArtifact, OpenedBy,
-    Preflight, ProcessId, Recording, RequestUid, SessionPhase, Stall,
+    Attach, Check, ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, Load, NamedArtifact,
+    OpenedBy, Preflight, ProcessId, Recording, RequestUid, SessionPhase, Stall,
 };
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -27,6 +29,8 @@ const MOST_STUCK_ROUNDS: u32 = 20;
 const SWITCH_MARGIN: Duration = Duration::from_secs(90);
 /// The same of a snapshot, which must be through by then.
 const SNAPSHOT_MARGIN: Duration = Duration::from_mins(20);
+/// The same of V8's trace of optimizations.
+pub const TRACE_MARGIN: Duration = Duration::from_secs(30);
 /// Progress is reported at most this often.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 /// And at least this often.
@@ -47,6 +51,8 @@ pub struct Session {
     pub(super) latest_end: Instant,
     pub(super) inspector: Inspector,
     pub(super) known: Vec<u64>,
+    /// The option of the process for which V8 can't be told to trace optimizations.
+    pub(super) against_tracing: Option<String>,
     /// Who opened the inspector: what a session didn't open it doesn't close.
     pub(super) opened_by: OpenedBy,
     pub(super) listener: Option<Listener>,
@@ -64,6 +70,7 @@ pub struct Session {
     pub(super) node_version: Option<String>,
     pub(super) attach: Option<Attach>,
     pub(super) stall: Stall,
+    pub(super) load: Option<Load>,
     /// How the connection was lost, until the inspector's lane says whether the process lives.
     pub(super) lost: Option<String>,
     /// How it ends, once that is decided.
@@ -84,6 +91,7 @@ pub(super) struct Wanted {
     pub(super) guard_bytes: Option<u64>,
     pub(super) overridden: Vec<Check>,
     pub(super) dry_run: bool,
+    pub(super) trace_optimizations: bool,
 }
 
 /// A grant that came before there was something to upload, and when.
@@ -316,7 +324,8 @@ impl Session {
     }
 
     fn collected(&mut self, collected: Collected, now: Instant, effects: &mut Vec<Effect>) {
-        let Collected { spooled, took, more, remark, recorded, cut } = collected;
+        let Collected { spooled, took, more, remark, recorded, load, cut } = collected;
+        self.load = load;
         self.waiting = more.into();
         self.stall.stop_us = micros(took);
         self.recorded = recorded.unwrap_or(self.recorded);
@@ -340,6 +349,7 @@ impl Session {
             Ok(proved) if self.outcome.is_none() => {
                 self.inspector = Inspector::Opening;
                 self.known.clone_from(&proved.known);
+                self.against_tracing.clone_from(&proved.plan.against_tracing);
                 if proved.opened.is_some() {
                     self.opened_by = OpenedBy::Process;
                 }
@@ -364,7 +374,7 @@ impl Session {
                 if self.ended_early.is_some() {
                     self.collect(now, now, effects);
                 } else {
-                    effects.push(Effect::Watch { guard: self.wanted.guard_bytes });
+                    effects.push(Effect::Watch { guard: self.wanted.guard_bytes, file: self.file() });
                 }
             }
             Err(error) => self.not_begun(error, now, effects),
@@ -415,10 +425,17 @@ impl Session {
             self.close(now, effects);
             return;
         }
+        if let Some(option) = self.against_tracing.as_deref().filter(|_| self.wanted.trace_optimizations) {
+            let why = TraceBegun::Flag(option.to_owned());
+            self.conclude(SessionPhase::Failed(beside::refused(&why)));
+            self.close(now, effects);
+            return;
+        }
         self.inspector = Inspector::Beginning;
         effects.push(Effect::Begin {
             recording: self.wanted.recording.clone(),
             node_version,
+            trace: self.wanted.trace_optimizations.then(|| self.window + TRACE_MARGIN),
             file: self.file(),
         });
     }
@@ -723,6 +740,7 @@ impl Session {
             node_version: self.node_version.clone(),
             attach: self.attach.clone(),
             stall: self.stall,
+            load: self.load,
             remark: self.remark.clone(),
             preflight: self.preflight.clone(),
             end: self.outcome.clone(),

@@ -9,6 +9,7 @@
 //! done and the inspector is closed or given up.
 
 mod begin;
+pub mod beside;
 pub mod driver;
 mod effect;
 mod machine;
@@ -21,4 +22,4 @@ pub mod workers;
 
 pub use begin::Begun;
 pub use effect::{BeginError, Effect, Event};
-pub use machine::{ATTACH_PATIENCE, LATE_WATCH, Session, switch_margin};
+pub use machine::{ATTACH_PATIENCE, LATE_WATCH, Session, TRACE_MARGIN, switch_margin};

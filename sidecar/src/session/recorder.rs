@@ -1,5 +1,6 @@
 //! What is asked of the inspector before and at the start of a recording.
 
+use super::beside::Beside;
 use super::effect::BeginError;
 use super::preflight::Measured;
 use super::workers::Workers;
@@ -34,6 +35,32 @@ pub struct Underway {
     pub chunks: Option<Chunks>,
     /// The worker threads that are recorded beside the main thread.
     pub workers: Option<Workers>,
+    /// What is measured and traced beside it.
+    pub beside: Beside,
+}
+
+/// Whom a recording is of, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// `/proc`.
+    pub proc: &'a ProcRoot,
+    /// The process.
+    pub process: ProcessId,
+    /// The spool.
+    pub spool: &'a Spool,
+    /// The file's name on it.
+    pub file: &'a str,
+}
+
+/// What is to be recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// What.
+    pub recording: &'a Recording,
+    /// `process.version`.
+    pub node_version: &'a str,
+    /// Whether V8's trace of optimizations is recorded beside it, and after how long it ends by itself.
+    pub trace: Option<Duration>,
 }
 
 impl Underway {
@@ -43,10 +70,18 @@ impl Underway {
     /// May be dropped at any time: what has come is kept.
     pub async fn record(&mut self, link: &mut Link) -> Result<(), CollectError> {
         if let Some(chunks) = &mut self.chunks {
-            return chunks.record(link).await;
+            return chunks.record(link, &mut self.beside).await;
         }
         while !link.exiting {
-            match link.connection.next().await? {
+            let incoming = tokio::select! {
+                () = self.beside.due() => {
+                    self.beside.ask(link)?;
+                    continue;
+                }
+                incoming = link.connection.next() => incoming?,
+            };
+            self.beside.hear(&incoming, clock::now());
+            match incoming {
                 Incoming::Event(Event::WaitingForDisconnect) => link.exiting = true,
                 Incoming::Event(event) => {
                     if let Some(workers) = &mut self.workers {
@@ -61,11 +96,11 @@ impl Underway {
     }
 
     /// What had come over of a recording whose connection ended as `how` says.
-    pub async fn salvage(self, how: String) -> Result<Collected, CollectError> {
-        match self.chunks {
-            Some(chunks) => chunks.collect(Err(how)).await,
-            None => Err(CollectError::Lost(how)),
-        }
+    pub async fn salvage(self, how: String, site: Site<'_>) -> Result<Collected, CollectError> {
+        let Some(chunks) = self.chunks else { return Err(CollectError::Lost(how)) };
+        let mut collected = chunks.collect(Err(how)).await?;
+        collected.with(self.beside.end(None, site).await);
+        Ok(collected)
     }
 
     /// Ends the recording, and takes over what there is. `progress` hears how much of a heap was walked, in percent.
@@ -73,14 +108,17 @@ impl Underway {
     pub async fn take_over(
         self,
         link: &mut Link,
-        spool: &Spool,
-        file: &str,
+        site: Site<'_>,
         recording: &Recording,
         mut progress: impl FnMut(u8),
         enough: &Notify,
     ) -> Result<Collected, CollectError> {
+        let Site { spool, file, .. } = site;
         if let Some(chunks) = self.chunks {
-            return chunks.collect(Ok(link)).await;
+            let mut collected = chunks.collect(Ok(link)).await?;
+            let there = collected.cut.is_none().then_some(link);
+            collected.with(self.beside.end(there, site).await);
+            return Ok(collected);
         }
         if let Recording::Series { recording, count, interval_ms } = recording {
             let interval = Duration::from_millis(*interval_ms);
@@ -92,6 +130,8 @@ impl Underway {
             let of_workers = workers.collect(link, spool, file, recording).await;
             (collected.more, collected.remark, collected.cut) = of_workers;
         }
+        let there = collected.cut.is_none().then_some(link);
+        collected.with(self.beside.end(there, site).await);
         Ok(collected)
     }
 }
@@ -160,14 +200,14 @@ pub fn can_record(recording: &Recording) -> bool {
     }
 }
 
-/// Starts what records over a window, or prepares for a snapshot. `file` is what its file on the spool will be called.
-pub async fn begin(
-    link: &mut Link,
-    recording: &Recording,
-    node_version: &str,
-    spool: &Spool,
-    file: &str,
-) -> Result<Underway, BeginError> {
+/// Starts what records over a window, or prepares for a snapshot.
+pub async fn begin(link: &mut Link, site: Site<'_>, wish: Wish<'_>) -> Result<Underway, BeginError> {
+    let Wish { recording, node_version, trace } = wish;
+    let beside = if recording.is_cpu() {
+        within(Beside::begin(link, site, trace)).await?.map_err(BeginError::Failed)?
+    } else {
+        Beside::default()
+    };
     within(async {
         let start = match recording.of_one() {
             Recording::Cpu { sampling_interval_us } | Recording::CpuInChunks { sampling_interval_us, .. } => {
@@ -180,8 +220,8 @@ pub async fn begin(
                     && !link.exiting
                 {
                     let length = Duration::from_millis((*chunk_ms).max(SHORTEST_CHUNK_MS).into());
-                    let (chunks, took) = Chunks::begin(link, spool, file, interval, length).await?;
-                    return Ok(Some(Underway { took, chunks: Some(chunks), workers: None }));
+                    let (chunks, took) = Chunks::begin(link, site.spool, site.file, interval, length).await?;
+                    return Ok(Some(Underway { took, chunks: Some(chunks), workers: None, beside }));
                 }
                 Command::ProfilerStart
             }
@@ -227,7 +267,7 @@ pub async fn begin(
         let asked = clock::now();
         link.call(&start).await?;
         let took = clock::now().saturating_duration_since(asked);
-        Ok(Some(Underway { took, chunks: None, workers }))
+        Ok(Some(Underway { took, chunks: None, workers, beside }))
     })
     .await?
     .ok_or(BeginError::Exiting)

@@ -33,6 +33,7 @@ impl Session {
             node_version: self.node_version.clone(),
             attach: self.attach.clone(),
             stall: self.stall,
+            load: self.load,
             remark: self.remark.clone(),
             preflight: self.preflight.clone(),
         }

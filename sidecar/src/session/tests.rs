@@ -55,6 +55,7 @@ fn start() -> Start {
         process: ProcessId { pid: 17, start_ticks: 4 },
         container: ContainerRef { name: "app".into(), id: "c".into() },
         recording: Recording::Cpu { sampling_interval_us: 1000 },
+        trace_optimizations: false,
         duration_ms: 30_000,
         deadline_ms: 300_000,
         bounds: ContainerBounds::default(),
@@ -89,6 +90,7 @@ fn collected() -> Event {
         more: vec![],
         remark: None,
         recorded: None,
+        load: None,
         cut: None,
     }))
 }

@@ -26,6 +26,12 @@ pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(name)
 }
 
+/// A port that nobody listens on, a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    free.local_addr().expect("an address").port()
+}
+
 impl App {
     /// Starts `tests/apps/SCRIPT` with these options, and waits until it says `ready PORT`.
     pub(crate) async fn node(container: &Container, version: &str, options: &[&str], name: &str) -> Self {

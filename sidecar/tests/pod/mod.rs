@@ -156,6 +156,7 @@ impl Pod {
             process,
             container: self.container_ref(),
             recording: Recording::Cpu { sampling_interval_us: 1000 },
+            trace_optimizations: false,
             duration_ms: u64::try_from(duration.as_millis()).expect("short"),
             deadline_ms: 120_000,
             bounds: ContainerBounds::default(),

@@ -18,6 +18,7 @@ fn session(request: &str, pid: u32, phase: SessionPhase) -> SessionReport {
         attach: None,
         stall: Stall::default(),
         remark: None,
+        load: None,
         preflight: None,
     }
 }

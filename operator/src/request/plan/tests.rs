@@ -4,8 +4,7 @@ use crate::{
     request::{observe::ChosenPod, status, validate::validate, work::CollectionState},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use pitwall_crds::Share;
-use pitwall_crds::{ProfileRequest, ProfileRequestStatus};
+use pitwall_crds::{HeapSnapshotSettings, ProfileRequest, ProfileRequestStatus, Share};
 use pitwall_protocol::{ProcessId, RequestUid, Seen, SessionReport, Stall, Uploaded};
 use serde_json::json;
 use std::collections::HashMap;
@@ -91,6 +90,7 @@ fn report(phase: SessionPhase) -> SessionReport {
         attach: None,
         stall: Stall::default(),
         remark: None,
+        load: None,
         preflight: None,
     }
 }
@@ -257,6 +257,33 @@ fn a_ready_process_is_started_once() {
     let plan = plan(&request(|_| {}), &observed, at(2));
     let starts = plan.actions.iter().filter(|action| matches!(action, Action::Start { .. })).count();
     assert_eq!((starts, plan.targets[0].phase), (1, TargetPhase::Attaching));
+}
+
+#[test]
+fn a_namespace_has_snapshots_redacted_whatever_the_request_says() {
+    let mut observed = with(vec![seeing(vec![process("app", Readiness::Ready)])]);
+    for (r#type, asked, must_redact, redacted) in [
+        (ProfileType::HeapSnapshot, Redaction::None, false, false),
+        (ProfileType::HeapSnapshot, Redaction::None, true, true),
+        (ProfileType::HeapSnapshot, Redaction::Strings, false, true),
+        (ProfileType::Cpu, Redaction::None, true, false),
+    ] {
+        for count in [1, 3] {
+            let asking = request(|request| {
+                request.spec.r#type = r#type;
+                request.spec.heap_snapshot =
+                    Some(HeapSnapshotSettings { redact: asked, count, ..HeapSnapshotSettings::default() });
+            });
+            observed.must_redact = must_redact;
+            let plan = plan(&asking, &observed, at(2));
+            let started = plan.actions.iter().find_map(|action| match action {
+                Action::Start { recording, .. } => Some(recording.redacts()),
+                _ => None,
+            });
+            assert_eq!(started, Some(redacted), "{type:?} {asked:?} {must_redact}");
+            assert_eq!(plan.targets[0].redact.is_some(), redacted);
+        }
+    }
 }
 
 #[test]
@@ -461,8 +488,17 @@ fn an_upload_is_collected_once_and_acknowledged_only_when_its_end_is_written() {
     assert_eq!(plan(&running, &observed, at(40)).actions, []);
     observed.collections.insert(key(), CollectionState::Stored(vec![artifact()]));
     let stored = plan(&running, &observed, at(41));
-    assert_eq!(stored.actions, [Action::Analyse(vec![artifact()])]);
+    assert_eq!(stored.actions, [Action::Analyse(vec![artifact()]), Action::WriteManifest]);
     assert_eq!(stored.targets[0].phase, TargetPhase::Stored);
+    // It ends when both are through, in either order.
+    for (analysis, manifest, phase) in [
+        (Some(AnalysisState::Running), Some(true), TargetPhase::Stored),
+        (Some(AnalysisState::Failed("ended".into())), Some(false), TargetPhase::Stored),
+        (Some(AnalysisState::Failed("ended".into())), Some(true), TargetPhase::Succeeded),
+    ] {
+        let observed = Observed { analysis, manifest, ..observed.clone() };
+        assert_eq!(plan(&running, &observed, at(41)).targets[0].phase, phase);
+    }
     let written = request(holding(stored.targets));
     assert!(plan(&written, &observed, at(41)).actions.contains(&Action::Acknowledge(key())));
 }
