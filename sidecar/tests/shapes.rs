@@ -69,6 +69,78 @@ async fn a_process_behind_shells_and_options_in_its_environment_is_found() {
 }
 
 #[tokio::test]
+async fn what_containers_begin_with_and_names_that_processes_give_themselves_hide_nothing() {
+    let node = node("24.21.0");
+    let server = script("server.js");
+    // Started as `npm start` in the folder of an app; npm itself runs on whatever Node the machine has.
+    let package = tempfile::tempdir().expect("a folder");
+    let start = format!("{} --inspect-port=0 {}", node.display(), server.display());
+    let described = serde_json::json!({ "name": "shop", "scripts": { "start": start } });
+    std::fs::write(package.path().join("package.json"), described.to_string()).expect("written");
+    let behind = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(&node).arg("--inspect-port=0").arg(&server);
+        command
+    };
+    let mut npm = Command::new("npm");
+    npm.args(["start", "--prefix"]).arg(package.path());
+    let mut titled = Command::new(&node);
+    titled.args(["--title=checkout: master", "--inspect-port=0"]).arg(&server);
+    for (name, command) in [
+        ("tini", behind("tini", &["-s", "--"])),
+        ("dumb-init", behind("dumb-init", &["--"])),
+        ("npm", npm),
+        ("title", titled),
+    ] {
+        let (pod, mut channel) = Pod::connected().await;
+        let mut app = App::start(&pod.container, late(command)).await;
+        let seen = pod.look(&mut channel).await;
+        let [process] = seen.processes.as_slice() else { panic!("{name}: one process: {seen:?}") };
+        assert_eq!(record(&pod, &mut channel, "r", process.id).await, "makeSlow", "{name}");
+        app.says("tick").await;
+        app.serves().await;
+    }
+}
+
+/// The command, begun half a second late: it is put into the container a moment after its start, and its children are
+/// born there.
+fn late(command: Command) -> Command {
+    let command = command.as_std();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "sleep 0.5; \"$0\" \"$@\"; true"]).arg(command.get_program()).args(command.get_args());
+    shell
+}
+
+#[tokio::test]
+async fn the_processes_that_pm2_keeps_are_recorded_and_pm2_is_not() {
+    for (mode, workers) in [(&["-i", "2"][..], 2), (&[], 1)] {
+        let (pod, mut channel) = Pod::connected().await;
+        let home = tempfile::tempdir().expect("a folder");
+        let mut pm2 = Command::new(node("22.23.3"));
+        pm2.arg(pitwall_test_node::pm2("pm2-runtime")).args(["start", "--raw"]).args(mode);
+        pm2.args(["--node-args=--inspect-port=0"]).arg(script("server.js"));
+        let mut pm2 = late(pm2);
+        pm2.env("PM2_HOME", home.path());
+        let mut app = App::start(&pod.container, pm2).await;
+        // The second one may still be starting.
+        let mut seen = pod.look(&mut channel).await;
+        for _ in 0..50 {
+            if seen.processes.len() == workers {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            seen = pod.look(&mut channel).await;
+        }
+        assert_eq!(seen.processes.len(), workers, "{seen:?}");
+        for (at, process) in seen.processes.iter().enumerate() {
+            assert!(!process.command.contains("pm2-runtime"), "{seen:?}");
+            assert_eq!(record(&pod, &mut channel, &format!("r{at}"), process.id).await, "makeSlow");
+        }
+        app.says("tick").await;
+    }
+}
+
+#[tokio::test]
 async fn several_processes_of_a_container_are_recorded_one_after_another() {
     let (pod, mut channel) = Pod::connected().await;
     let apps = [pod.app("22.23.3").await, pod.app("24.21.0").await, pod.app("26.10.0").await];
