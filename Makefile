@@ -37,6 +37,7 @@ bench: tools cluster ## what Pitwall takes, as a table: the release images on th
 	sidecar/tests/node-binaries
 	cargo build -q --release -p pitwall-cli
 	cargo run -q -p pitwall-e2e --bin bench
+	cargo run -q --release -p pitwall-sidecar --example discovery "$${PITWALL_CACHE:-$$HOME/.cache/pitwall}/node/22.23.3/bin/node"
 
 lint: tools ## formatting, clippy, the scripts
 	cargo fmt --all --check

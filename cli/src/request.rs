@@ -241,7 +241,7 @@ mod tests {
                     "safety": { "guard": { "memoryPercent": 90, "readiness": "Stop" }, "duringRollout": "Defer" },
                     "dryRun": false,
                     "concurrency": "Wait",
-                    "output": { "formats": ["Native"] },
+                    "output": { "formats": ["Native"], "maxSize": "500Mi" },
                     "stop": false,
                     "activeDeadline": "5m",
                     "ttlAfterFinished": "1h",

@@ -27,7 +27,7 @@ pub use request::{
     AllocationsIncluded, Concurrency, CpuSettings, DuringRollout, Format, Guard, HeapSamplingSettings,
     HeapSnapshotSettings, LONGEST_IN_ONE_PIECE, OnUnready, Output, PodChoice, PodPick, PreflightCheck,
     ProfileRequest, ProfileRequestSpec, ProfileType, Redaction, Safety, Target, Threads, WorkloadKind,
-    WorkloadRef, default_deadline, default_sampling_interval,
+    WorkloadRef, comes_in_chunks, default_deadline, default_sampling_interval,
 };
 pub use share::{ParseShareError, Share};
 pub use status::{

@@ -56,6 +56,10 @@ reasons! {
     CutShort => "Look at the container's last state with kubectl describe.",
     /// The container came too near its memory limit; what was recorded until then is kept.
     GuardedMemory => "Raise the container's memory limit, or safety.guard.memoryPercent.",
+    /// The main thread was on a CPU for longer than safety.guard allows; what was recorded until then is kept.
+    GuardedCPU => "Raise safety.guard.mainThreadPercent.",
+    /// The samples took too much of the process' memory; what was recorded until then is kept.
+    EndedAtSampleBudget => "Raise heapSampling.samplingInterval, or shorten duration.",
     /// The pod stopped being ready; what was recorded until then is kept.
     GuardedReadiness => "See why the pod wasn't ready, or set safety.guard.readiness to Ignore.",
 
@@ -130,6 +134,8 @@ reasons! {
     RedactionFailed => "Report it with the message and the Node.js version.",
     /// The spool volume in the pod is full or can't be written.
     SpoolFailed => "Shorten duration, or raise the sidecar's spool size in the chart's values.",
+    /// The artifact has more than output.maxSize.
+    ArtifactTooLarge => "Raise output.maxSize, or shorten duration.",
     /// The store refused a part, or couldn't be reached in time.
     UploadFailed => "Check that pods of the namespace can reach the store.",
     /// The store refuses the operator: wrong key, no rights, or no such bucket.

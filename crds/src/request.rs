@@ -344,6 +344,15 @@ pub fn default_sampling_interval(window: Duration) -> Duration {
     Duration::from_millis(if window > LONGEST_IN_ONE_PIECE { 10 } else { 1 })
 }
 
+/// Whether a CPU recording of the main thread comes over in chunks: one that is long, or has more samples than `DevTools`
+/// opens. V8 takes at most 5,000 a second.
+pub fn comes_in_chunks(window: Duration, sampling_interval: Duration) -> bool {
+    const MOST_SAMPLES: f64 = 2e6;
+    const FINEST: f64 = 0.0002;
+    let samples = window.as_std().as_secs_f64() / sampling_interval.as_std().as_secs_f64().max(FINEST);
+    window > LONGEST_IN_ONE_PIECE || samples > MOST_SAMPLES
+}
+
 /// A CPU recording that is longer comes over in chunks, and takes fewer samples.
 pub const LONGEST_IN_ONE_PIECE: Duration = Duration::from_secs(10 * 60);
 
@@ -469,6 +478,11 @@ pub struct Guard {
     #[serde(default = "default_memory_percent")]
     #[schemars(range(min = 10, max = 100))]
     pub memory_percent: i32,
+    /// The share of ten seconds that the main thread may be on a CPU, in percent; unset: any, as it is often the busy
+    /// process that is of interest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 100))]
+    pub main_thread_percent: Option<i32>,
     /// What happens when the pod stops being ready: Stop, or Ignore.
     #[serde(default)]
     pub readiness: OnUnready,
@@ -480,7 +494,11 @@ fn default_memory_percent() -> i32 {
 
 impl Default for Guard {
     fn default() -> Self {
-        Self { memory_percent: default_memory_percent(), readiness: OnUnready::default() }
+        Self {
+            memory_percent: default_memory_percent(),
+            main_thread_percent: None,
+            readiness: OnUnready::default(),
+        }
     }
 }
 
@@ -537,6 +555,30 @@ pub struct Output {
     #[serde(default = "default_formats")]
     #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub formats: Vec<Format>,
+    /// The most that one artifact may have as it is stored, compressed: from 64Mi to 2Gi. A heap snapshot that may have
+    /// more isn't begun.
+    #[serde(default = "default_max_size")]
+    #[schemars(
+        length(max = 8),
+        regex(pattern = r"^(6[4-9]|[7-9][0-9]|[1-9][0-9]{2}|1[0-9]{3}|20[0-3][0-9]|204[0-8])Mi$|^[12]Gi$")
+    )]
+    pub max_size: String,
+}
+
+fn default_max_size() -> String {
+    "500Mi".to_owned()
+}
+
+impl Output {
+    /// The most that one artifact may have, in bytes; nothing if it isn't written as the schema asks.
+    pub fn max_bytes(&self) -> Option<u64> {
+        let (number, shift) = match self.max_size.strip_suffix("Mi") {
+            Some(number) => (number, 20),
+            None => (self.max_size.strip_suffix("Gi")?, 30),
+        };
+        let bytes = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
+        (64 << 20..=2 << 30).contains(&bytes).then_some(bytes)
+    }
 }
 
 fn default_formats() -> Vec<Format> {
@@ -545,7 +587,7 @@ fn default_formats() -> Vec<Format> {
 
 impl Default for Output {
     fn default() -> Self {
-        Self { formats: default_formats() }
+        Self { formats: default_formats(), max_size: default_max_size() }
     }
 }
 

@@ -149,7 +149,7 @@ impl Registry {
 mod tests {
     use super::*;
     use pitwall_protocol::{
-        ContainerBounds, ContainerRef, Recording, SessionPhase, Stall, Stop, UploadGrant,
+        ContainerBounds, ContainerRef, Guard, Recording, SessionPhase, Stall, Stop, UploadGrant,
     };
 
     const PROCESS: ProcessId = ProcessId { pid: 17, start_ticks: 4 };
@@ -176,7 +176,8 @@ mod tests {
             duration_ms: 1000,
             deadline_ms: 60_000,
             bounds: ContainerBounds::default(),
-            guard_bytes: None,
+            guard: Guard::default(),
+            largest_bytes: None,
             overridden: vec![],
             grant: grant(),
         })

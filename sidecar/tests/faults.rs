@@ -6,7 +6,8 @@ mod pod;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pitwall_protocol::{
-    EarlyEnd, FailureReason, OperatorMessage, Readiness, SessionPhase, SessionReport, SidecarMessage,
+    EarlyEnd, FailureReason, Guard, OperatorMessage, Readiness, SessionPhase, SessionReport, SidecarMessage,
+    Start,
 };
 use pod::app::{App, free_port, node, script};
 use pod::operator::Channel;
@@ -434,4 +435,23 @@ async fn a_target_with_more_capabilities_is_listed_with_what_to_do() {
     pod.begin(&mut channel, &pod.start("r", app.id(), WINDOW)).await;
     assert_eq!(failed(&channel.end().await).0, FailureReason::ExecutableUnreadable);
     worker.kill().await.expect("it is killed");
+}
+
+#[tokio::test]
+async fn a_main_thread_that_is_busier_than_allowed_ends_the_recording() {
+    let (pod, mut channel) = Pod::connected().await;
+    let app = pod.app(NODE).await;
+    // It is busy for some half of the time.
+    let guard = Guard { main_thread_percent: Some(10), ..Guard::default() };
+    let start = Start { guard, ..pod.start("r", app.id(), Duration::from_mins(1)) };
+    pod.begin(&mut channel, &start).await;
+    let end = pod.end(&mut channel).await;
+    let (_, profile) = pod.published(&end);
+    assert_eq!(pod::hottest(&profile), "makeSlow");
+    let SessionPhase::Published { ended_early, recorded_ms, .. } = end.phase else { panic!("{end:?}") };
+    assert_eq!(ended_early, Some(EarlyEnd::CpuGuard));
+    assert!((10_000..30_000).contains(&recorded_ms), "after {recorded_ms} ms");
+    assert!(end.remark.as_deref().is_some_and(|text| text.contains("10%")), "{end:?}");
+    app.serves().await;
+    pod.acknowledge(&mut channel, &end).await;
 }

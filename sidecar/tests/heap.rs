@@ -251,3 +251,48 @@ async fn an_app_that_is_killed_between_two_snapshots_has_the_first() {
     assert_eq!(*ended_early, Some(EarlyEnd::Cut));
     pod.acknowledge(&mut channel, &end).await;
 }
+
+#[tokio::test]
+async fn a_sampling_whose_samples_take_too_much_memory_ends_with_what_there_is() {
+    for version in &EVERY_NODE[1..] {
+        let (pod, mut channel) = Pod::connected().await;
+        let app = App::node(&pod.container, version, &["--inspect-port=0"], "churn.js").await;
+        let grant = pod.store.grant("r", 1 << 20, 1, 100);
+        let start =
+            Start { recording: sampling(true), grant, ..pod.start("r", app.id(), Duration::from_mins(1)) };
+        pod.begin(&mut channel, &start).await;
+        let end = pod.end(&mut channel).await;
+        let (_, profile) = pod.published(&end);
+        assert!(profile["head"].is_object());
+        let SessionPhase::Published { ended_early, recorded_ms, .. } = end.phase else { panic!("{end:?}") };
+        assert_eq!(ended_early, Some(EarlyEnd::SampleBudget), "{version} {:?}", end.remark);
+        assert!(recorded_ms < 55_000, "{version}: after {recorded_ms} ms");
+        assert!(end.remark.as_deref().is_some_and(|text| text.contains("samplingInterval")), "{end:?}");
+        app.serves().await;
+        pod.acknowledge(&mut channel, &end).await;
+    }
+}
+
+#[tokio::test]
+async fn an_artifact_over_the_size_that_is_allowed_is_refused_before_or_thrown_away_after() {
+    let (pod, mut channel) = Pod::connected().await;
+    let app = heap_app(&pod, NODE).await;
+    // Too small for any snapshot: decided before it is begun.
+    let start = Start { largest_bytes: Some(100 << 10), ..snapshot_of(&pod, &app) };
+    let end = run(&pod, &mut channel, &start).await;
+    let SessionPhase::Failed(failure) = &end.phase else { panic!("{end:?}") };
+    assert_eq!(failure.reason, FailureReason::PreflightRefused);
+    assert!(failure.message.contains("output.maxSize"), "{}", failure.message);
+    assert_eq!(end.stall.stop_us, 0, "no snapshot was taken");
+    pod.acknowledge(&mut channel, &end).await;
+    // How large a sampling is shows when it is there.
+    let recording = sampling(false);
+    let start =
+        Start { recording, largest_bytes: Some(500), ..pod.start("s", app.id(), Duration::from_secs(1)) };
+    let end = run(&pod, &mut channel, &start).await;
+    let SessionPhase::Failed(failure) = &end.phase else { panic!("{end:?}") };
+    assert_eq!(failure.reason, FailureReason::ArtifactTooLarge);
+    assert!(end.attach.as_ref().expect("it attached").closed);
+    app.serves().await;
+    pod.acknowledge(&mut channel, &end).await;
+}

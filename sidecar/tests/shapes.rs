@@ -93,7 +93,7 @@ async fn what_containers_begin_with_and_names_that_processes_give_themselves_hid
         ("title", titled),
     ] {
         let (pod, mut channel) = Pod::connected().await;
-        let mut app = App::start(&pod.container, late(command)).await;
+        let mut app = App::start(&pod.container, late(&command)).await;
         let seen = pod.look(&mut channel).await;
         let [process] = seen.processes.as_slice() else { panic!("{name}: one process: {seen:?}") };
         assert_eq!(record(&pod, &mut channel, "r", process.id).await, "makeSlow", "{name}");
@@ -104,7 +104,7 @@ async fn what_containers_begin_with_and_names_that_processes_give_themselves_hid
 
 /// The command, begun half a second late: it is put into the container a moment after its start, and its children are
 /// born there.
-fn late(command: Command) -> Command {
+fn late(command: &Command) -> Command {
     let command = command.as_std();
     let mut shell = Command::new("sh");
     shell.args(["-c", "sleep 0.5; \"$0\" \"$@\"; true"]).arg(command.get_program()).args(command.get_args());
@@ -119,7 +119,7 @@ async fn the_processes_that_pm2_keeps_are_recorded_and_pm2_is_not() {
         let mut pm2 = Command::new(node("22.23.3"));
         pm2.arg(pitwall_test_node::pm2("pm2-runtime")).args(["start", "--raw"]).args(mode);
         pm2.args(["--node-args=--inspect-port=0"]).arg(script("server.js"));
-        let mut pm2 = late(pm2);
+        let mut pm2 = late(&pm2);
         pm2.env("PM2_HOME", home.path());
         let mut app = App::start(&pod.container, pm2).await;
         // The second one may still be starting.

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 use pitwall_crds::{
-    EventLoopDelayStatus, LONGEST_IN_ONE_PIECE, LoadStatus, MainThreadStatus, ProfileType,
+    EventLoopDelayStatus, LONGEST_IN_ONE_PIECE, LoadStatus, MainThreadStatus, ProfileType, comes_in_chunks,
     default_sampling_interval,
 };
 use pitwall_profile::{Report, analyse_artifact};
@@ -40,7 +40,7 @@ use pitwall_sidecar::{
     session::{
         ATTACH_PATIENCE, BeginError, LATE_WATCH, TRACE_MARGIN,
         preflight::{preflight, refusal},
-        recorder::{Site, Underway, Wish, begin, measure},
+        recorder::{Heard, Site, Underway, Wish, begin, measure},
         switch_margin,
     },
 };
@@ -179,7 +179,8 @@ fn wanted(args: &LocalArgs) -> Result<Recording, Failure> {
                     "longer than {LONGEST_IN_ONE_PIECE} takes a --sampling-interval of at least {default}"
                 )));
             }
-            Recording::cpu(interval.as_std(), is_long)
+            let in_chunks = args.threads == Threads::Main && comes_in_chunks(args.duration, interval);
+            Recording::cpu(interval.as_std(), in_chunks)
         }
         LocalType::HeapSampling if is_long => {
             return Err(Failure::usage(format!(
@@ -295,7 +296,7 @@ impl Recorder<'_> {
         };
         if is_snapshot(self.recording) {
             let measured = measure(link, self.proc, self.process, spool.left()).await.map_err(said)?;
-            let facts = preflight(self.recording, &measured, &ContainerBounds::default());
+            let facts = preflight(self.recording, &measured, &ContainerBounds::default(), None);
             let overridden: Vec<_> = args.overridden.iter().map(|check| checked(*check)).collect();
             if let Some(why) = refusal(&facts, &overridden) {
                 return Err(why.replace("put into safety.override:", "give --override"));
@@ -332,7 +333,13 @@ async fn wait(
         tokio::select! {
             () = tokio::time::sleep(screen.interval().min(window.saturating_sub(done))) => {}
             () = interrupts.next() => return Ok(()),
-            heard = underway.record(link) => heard.map_err(|error| error.ending())?,
+            heard = underway.record(link) => match heard.map_err(|error| error.ending())? {
+                Heard::Exiting => {}
+                Heard::OverBudget(numbers) => {
+                    tell(&format!("ended early: {numbers}"));
+                    return Ok(());
+                }
+            },
         }
     }
 }

@@ -1,5 +1,5 @@
 // Asks TARGET (http://host:port/path) for one answer after another on CONNECTIONS connections, and prints
-// {"sent","answered","failed"} each second. SPREAD=1: a new connection for each, so that a Service's pods all get some.
+// {"sent","answered","failed","p99"} each second: counts from the start, and the last second's latency in milliseconds. SPREAD=1: a new connection for each, so that a Service's pods all get some.
 'use strict';
 const http = require('node:http');
 
@@ -8,12 +8,16 @@ const connections = Number(process.env.CONNECTIONS || 2);
 const agent = new http.Agent({ keepAlive: !process.env.SPREAD, maxSockets: connections });
 const counts = { sent: 0, answered: 0, failed: 0 };
 
+let latencies = [];
+
 function ask() {
   counts.sent++;
+  const asked = performance.now();
   const again = () => setTimeout(ask, 5);
   const request = http.get(target, { agent, timeout: 20_000 }, (response) => {
     response.resume();
     response.on('end', () => {
+      latencies.push(performance.now() - asked);
       if (response.statusCode === 200) counts.answered++;
       else counts.failed++;
       again();
@@ -28,4 +32,9 @@ function ask() {
 }
 
 for (let i = 0; i < connections; i++) ask();
-setInterval(() => console.log(JSON.stringify(counts)), 1000);
+setInterval(() => {
+  latencies.sort((a, b) => a - b);
+  counts.p99 = latencies[Math.floor(latencies.length * 0.99)];
+  latencies = [];
+  console.log(JSON.stringify(counts));
+}, 1000);

@@ -35,6 +35,14 @@ fn contradictions_are_refused_with_the_fields_path() {
             "heapSnapshot is for type HeapSnapshot",
         ),
         (json!({ "type": "CPU", "target": workload, "cpus": 1 }), "unknown field \"spec.cpus\""),
+        (
+            json!({ "type": "CPU", "target": workload, "output": { "maxSize": "63Mi" } }),
+            "spec.output.maxSize",
+        ),
+        (
+            json!({ "type": "CPU", "target": workload, "safety": { "guard": { "mainThreadPercent": 5 } } }),
+            "spec.safety.guard.mainThreadPercent",
+        ),
         (json!({ "target": workload }), "spec.type: Required value"),
     ] {
         let (taken, answer) = story.try_apply(&object(&spec));

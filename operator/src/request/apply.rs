@@ -19,7 +19,7 @@ use kube::{
 };
 use pitwall_crds::{ProfileRequest, Reason};
 use pitwall_protocol::{
-    ContainerBounds, ContainerRef, Look, OperatorMessage, Recording, Start, Stop, UploadGrant,
+    ContainerBounds, ContainerRef, Guard, Look, OperatorMessage, Recording, Start, Stop, UploadGrant,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -169,7 +169,8 @@ async fn start(
         deadline_ms: millis(left),
         grant,
         bounds: *bounds,
-        guard_bytes: guard_bytes(request, bounds),
+        guard: guard(request, bounds),
+        largest_bytes: Some(request.max_bytes),
         overridden: request.overridden.clone(),
     }));
     if ctx.registry.send(&key.pod, message) {
@@ -181,10 +182,16 @@ async fn start(
     }
 }
 
-/// What the container's processes may use while they are recorded.
-fn guard_bytes(request: &ValidRequest, bounds: &ContainerBounds) -> Option<u64> {
+/// What ends the recording early.
+fn guard(request: &ValidRequest, bounds: &ContainerBounds) -> Guard {
     let percent = u64::try_from(request.guard.memory_percent).unwrap_or(100);
-    Some(bounds.memory_bytes? / 100 * percent)
+    Guard {
+        memory_bytes: bounds.memory_bytes.map(|bytes| bytes / 100 * percent),
+        main_thread_percent: request
+            .guard
+            .main_thread_percent
+            .and_then(|percent| u32::try_from(percent).ok()),
+    }
 }
 
 /// The grant of a dry run.

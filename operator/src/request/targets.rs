@@ -211,6 +211,12 @@ fn ended(why: EarlyEnd, remark: Option<&str>) -> (Reason, &str) {
         EarlyEnd::MemoryGuard => {
             (Reason::GuardedMemory, remark.unwrap_or("the container came too near its memory limit"))
         }
+        EarlyEnd::CpuGuard => {
+            (Reason::GuardedCPU, remark.unwrap_or("the main thread was on a CPU for too long"))
+        }
+        EarlyEnd::SampleBudget => {
+            (Reason::EndedAtSampleBudget, remark.unwrap_or("the samples took too much memory"))
+        }
         EarlyEnd::NotReady => {
             (Reason::GuardedReadiness, "the pod stopped being ready; what was recorded until then is kept")
         }
@@ -298,6 +304,7 @@ pub fn reason_of(reason: FailureReason) -> Reason {
         FailureReason::SidecarRestarted => Reason::SidecarRestarted,
         FailureReason::RedactionFailed => Reason::RedactionFailed,
         FailureReason::SpoolFailed => Reason::SpoolFailed,
+        FailureReason::ArtifactTooLarge => Reason::ArtifactTooLarge,
         FailureReason::StoreFull => Reason::StoreFull,
         FailureReason::UploadFailed => Reason::UploadFailed,
         FailureReason::DeadlineExceeded => Reason::DeadlineExceeded,

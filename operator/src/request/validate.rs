@@ -3,10 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::core::Selector;
 use pitwall_crds::{
-    AllocationsIncluded, Concurrency, DuringRollout, Format, Guard, HeapSnapshotSettings,
-    LONGEST_IN_ONE_PIECE, Output, PodChoice, PodPick, PreflightCheck, ProfileRequest, ProfileRequestSpec,
-    ProfileRequestStatus, ProfileType, Redaction, Safety, Share, Target, Threads, WorkloadRef,
-    names::FINALIZER,
+    AllocationsIncluded, Concurrency, DuringRollout, Format, Guard, HeapSnapshotSettings, PodChoice, PodPick,
+    PreflightCheck, ProfileRequest, ProfileRequestSpec, ProfileRequestStatus, ProfileType, Redaction, Safety,
+    Share, Target, Threads, WorkloadRef, comes_in_chunks, names::FINALIZER,
 };
 use pitwall_protocol::{Check, Recording, RequestUid};
 use std::time::Duration;
@@ -53,6 +52,8 @@ pub struct ValidRequest {
     pub overridden: Vec<Check>,
     /// Whether nothing is to be recorded.
     pub dry_run: bool,
+    /// The most bytes that one artifact may have, as stored.
+    pub max_bytes: u64,
     /// What ends a recording early.
     pub guard: Guard,
     /// What happens while the workload is rolled out.
@@ -122,7 +123,7 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         safety: Safety { overridden, guard, during_rollout },
         dry_run,
         concurrency,
-        output: Output { formats },
+        output,
         stop,
         active_deadline: _,
         ttl_after_finished,
@@ -137,13 +138,15 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         (None, None, Some(selector)) if !selector.is_empty() => TargetRef::Selector(selector.to_selector()),
         _ => return Err(invalid("target", "exactly one of workload, podName and selector must be given")),
     };
-    if formats != [Format::Native] {
+    if output.formats != [Format::Native] {
         return Err(invalid("output.formats", "only Native is made"));
     }
     let recording = match r#type {
         ProfileType::Cpu => {
-            let in_chunks = request.spec.window() > LONGEST_IN_ONE_PIECE;
-            Recording::cpu(request.spec.cpu_sampling_interval().as_std(), in_chunks)
+            let interval = request.spec.cpu_sampling_interval();
+            // Worker threads are recorded in one piece.
+            let in_chunks = threads == Threads::Main && comes_in_chunks(request.spec.window(), interval);
+            Recording::cpu(interval.as_std(), in_chunks)
         }
         ProfileType::HeapSampling => {
             let settings = heap_sampling.unwrap_or_default();
@@ -202,6 +205,9 @@ pub fn validate(request: &ProfileRequest) -> Result<ValidRequest, Invalid> {
         duration: request.spec.window().as_std(),
         overridden: overridden.into_iter().map(check).collect(),
         dry_run,
+        max_bytes: output
+            .max_bytes()
+            .ok_or_else(|| invalid("output.maxSize", "it isn't from 64Mi to 2Gi"))?,
         guard,
         during_rollout,
         concurrency,

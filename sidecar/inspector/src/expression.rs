@@ -99,6 +99,16 @@ impl Heap {
     }
 }
 
+/// The memory of the process outside of its JavaScript heap, in bytes: read its value by [`bytes`].
+pub fn memory_outside_of_heap() -> String {
+    within_prelude("const m=p.memoryUsage();return m.rss-m.heapTotal-m.external")
+}
+
+/// Reads a whole number of bytes, which may be negative.
+pub fn bytes(value: &RawValue) -> Result<i64, Error> {
+    serde_json::from_str(value.get()).map_err(|source| Error::Result { source })
+}
+
 /// Begins the first chunk of a recording, or one after a chunk that the app has ended. Evaluates to `true`.
 ///
 /// Titles are letters and digits of ASCII. V8's own console takes it: an app may have replaced the global one,

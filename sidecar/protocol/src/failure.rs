@@ -46,6 +46,8 @@ pub enum FailureReason {
     RedactionFailed,
     /// The spool is full or can't be written.
     SpoolFailed,
+    /// The artifact would have more bytes than the request allows.
+    ArtifactTooLarge,
     /// The store has no space left.
     StoreFull,
     /// The store refused the upload, or couldn't be reached in time.
@@ -80,6 +82,11 @@ pub enum EarlyEnd {
     Deadline,
     /// The container came too near its memory limit; [`crate::SessionReport::remark`] has the numbers.
     MemoryGuard,
+    /// The main thread was on a CPU for longer than the request allows; [`crate::SessionReport::remark`] has the numbers.
+    CpuGuard,
+    /// The samples of a heap sampling took too much of the process's memory; [`crate::SessionReport::remark`] has the
+    /// numbers.
+    SampleBudget,
     /// The pod stopped being ready.
     NotReady,
     /// The process ended, or something else closed its inspector: what had come over by then is kept.

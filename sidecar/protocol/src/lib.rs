@@ -27,7 +27,9 @@ mod upload;
 
 pub use failure::{EarlyEnd, Failure, FailureReason};
 pub use load::{EventLoopDelay, Load, MainThread, Throttling};
-pub use operator::{ContainerBounds, ContainerRef, Look, OperatorMessage, Recording, Start, Stop, Welcome};
+pub use operator::{
+    ContainerBounds, ContainerRef, Guard, Look, OperatorMessage, Recording, Start, Stop, Welcome,
+};
 pub use preflight::{Check, CheckResult, Preflight};
 pub use sidecar::{
     Attach, Hello, Lookalike, OpenedBy, PodRef, Process, ProcessId, Readiness, Seen, SessionPhase,

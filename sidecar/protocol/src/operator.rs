@@ -106,12 +106,27 @@ pub struct Start {
     /// What the container may use and how long it may be silent, as its pod's spec says.
     #[serde(default)]
     pub bounds: ContainerBounds,
-    /// The memory that the container's processes may use together, in bytes, before a recording is ended early.
+    /// What ends the recording early, and keeps what there is.
+    #[serde(default)]
+    pub guard: Guard,
+    /// The most bytes that an artifact may have, as stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guard_bytes: Option<u64>,
+    pub largest_bytes: Option<u64>,
     /// The preflight checks that the request's author takes responsibility for.
     #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
     pub overridden: Vec<Check>,
+}
+
+/// What ends a recording early. Absent: nothing does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Guard {
+    /// The memory that the container's processes may use together, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// The share of ten seconds that the main thread may be on a CPU, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main_thread_percent: Option<u32>,
 }
 
 /// What a container may use, and how long its probes let it be silent. Absent: not bounded.
@@ -194,7 +209,9 @@ impl Recording {
     pub fn cpu(sampling_interval: Duration, in_chunks: bool) -> Self {
         let sampling_interval_us = u32::try_from(sampling_interval.as_micros()).unwrap_or(u32::MAX);
         if in_chunks {
-            Self::CpuInChunks { sampling_interval_us, chunk_ms: 60_000 }
+            // At most a minute, and some 100,000 samples: V8 takes no more than 5,000 a second.
+            let chunk_ms = (sampling_interval_us.max(200).saturating_mul(100)).min(60_000);
+            Self::CpuInChunks { sampling_interval_us, chunk_ms }
         } else {
             Self::Cpu { sampling_interval_us }
         }

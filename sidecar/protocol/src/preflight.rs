@@ -15,6 +15,8 @@ pub enum Check {
     ReadinessProbe,
     /// The artifact fits the sidecar's spool. Not to be overridden: it would fail.
     SpoolSize,
+    /// The artifact has no more bytes than the request allows. Not to be overridden: the request can allow more.
+    ArtifactSize,
     /// What the time between the snapshots of a series costs. Always holds: it is there to be known.
     SeriesCost,
     /// A check that a newer side knows.

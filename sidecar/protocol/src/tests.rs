@@ -76,3 +76,14 @@ fn a_grant_keeps_its_urls_out_of_logs() {
     };
     assert!(!format!("{grant:?}").contains("secret"));
 }
+
+#[test]
+fn a_chunk_has_at_most_some_hundred_thousand_samples_and_a_minute() {
+    for (interval_us, expected_ms) in
+        [(100, 20_000), (200, 20_000), (500, 50_000), (1_000, 60_000), (100_000, 60_000)]
+    {
+        let recording = Recording::cpu(std::time::Duration::from_micros(interval_us), true);
+        let Recording::CpuInChunks { chunk_ms, .. } = recording else { panic!("{recording:?}") };
+        assert_eq!(chunk_ms, expected_ms, "{interval_us} us");
+    }
+}

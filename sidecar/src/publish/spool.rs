@@ -41,6 +41,14 @@ pub enum SpoolError {
         /// What it holds.
         used: u64,
     },
+    /// The file is larger than it may be.
+    #[error(
+        "it has more than the {largest} bytes, compressed, that output.maxSize allows: raise that, or record for less time"
+    )]
+    TooLarge {
+        /// What it may have.
+        largest: u64,
+    },
     /// The volume refused.
     #[error("writing {path}: {source}")]
     Io {
@@ -56,6 +64,8 @@ pub enum SpoolError {
 pub struct Spool {
     dir: PathBuf,
     limit: u64,
+    /// What one artifact may have.
+    largest: u64,
     used: Arc<Mutex<HashMap<String, u64>>>,
 }
 
@@ -73,7 +83,13 @@ impl Spool {
                 std::fs::remove_file(entry.path())?;
             }
         }
-        Ok(Self { dir: dir.to_owned(), limit, used: Arc::new(Mutex::new(used)) })
+        Ok(Self { dir: dir.to_owned(), limit, largest: u64::MAX, used: Arc::new(Mutex::new(used)) })
+    }
+
+    /// The same spool, for artifacts of at most so many bytes.
+    #[must_use]
+    pub fn for_artifacts_of(&self, largest: u64) -> Self {
+        Self { largest, ..self.clone() }
     }
 
     /// The bytes on the spool.
@@ -117,7 +133,7 @@ impl Spool {
             target,
             hash: Sha256::new(),
             bytes: 0,
-            full: None,
+            refused: None,
             finished: false,
         };
         Ok(Writer { gzip: GzEncoder::new(counted, level), path, uncompressed_bytes: 0 })
@@ -235,24 +251,27 @@ struct Counted {
     target: File,
     hash: Sha256,
     bytes: u64,
-    /// Set when the limit was met: what was used then.
-    full: Option<u64>,
+    /// Why no more was written.
+    refused: Option<SpoolError>,
     finished: bool,
 }
 
 impl Counted {
     fn explain(&mut self, path: &Path, source: io::Error) -> SpoolError {
-        match self.full.take() {
-            Some(used) => SpoolError::Full { dir: self.spool.dir.clone(), limit: self.spool.limit, used },
-            None => SpoolError::Io { path: path.to_owned(), source },
-        }
+        self.refused.take().unwrap_or_else(|| SpoolError::Io { path: path.to_owned(), source })
     }
 }
 
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(used) = self.spool.reserve(&self.name, bytes.len() as u64) {
-            self.full = Some(used);
+        let (more, largest) = (bytes.len() as u64, self.spool.largest);
+        if self.bytes.saturating_add(more) > largest {
+            self.refused = Some(SpoolError::TooLarge { largest });
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if let Err(used) = self.spool.reserve(&self.name, more) {
+            let (dir, limit) = (self.spool.dir.clone(), self.spool.limit);
+            self.refused = Some(SpoolError::Full { dir, limit, used });
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.target.write_all(bytes)?;

@@ -6,7 +6,7 @@ use super::recorder;
 use crate::journal::{Mark, Record};
 use crate::publish::upload::Upload;
 use pitwall_protocol::{
-    ContainerBounds, Failure, FailureReason, OpenedBy, Recording, SessionPhase, Stall, Start,
+    ContainerBounds, Failure, FailureReason, Guard, OpenedBy, Recording, SessionPhase, Stall, Start,
 };
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -42,7 +42,8 @@ impl Session {
             wanted: Wanted {
                 recording,
                 bounds: start.bounds,
-                guard_bytes: start.guard_bytes,
+                guard: start.guard,
+                largest_bytes: start.largest_bytes,
                 overridden: start.overridden,
                 dry_run,
                 trace_optimizations: start.trace_optimizations,
@@ -145,7 +146,8 @@ impl Session {
             wanted: Wanted {
                 recording: Recording::Unknown,
                 bounds: ContainerBounds::default(),
-                guard_bytes: None,
+                guard: Guard::default(),
+                largest_bytes: None,
                 overridden: vec![],
                 dry_run: false,
                 trace_optimizations: false,

@@ -23,11 +23,26 @@ const MOST_UNREAD: u64 = 4 << 20;
 /// How long the app may take for what is left at the end.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often the memory that a heap sampling takes is looked at, and the most that it may take.
+const BUDGET_PAUSE: Duration = Duration::from_secs(1);
+const BUDGET: i64 = 128 << 20;
+
 /// What goes on beside a recording.
 #[derive(Debug, Default)]
 pub struct Beside {
     begun: Option<Begun>,
     trace: Option<Trace>,
+    budget: Option<Budget>,
+}
+
+/// The memory of a heap sampling that keeps what was collected: it grows with all that the app allocates, outside of its
+/// heap.
+#[derive(Debug)]
+struct Budget {
+    /// The process's memory outside of its heap before the sampling.
+    before: i64,
+    due: Instant,
+    asked: Option<CommandId>,
 }
 
 #[derive(Debug)]
@@ -85,7 +100,15 @@ impl Beside {
                 None
             }
         };
-        Ok(Ok(Self { begun, trace }))
+        Ok(Ok(Self { begun, trace, budget: None }))
+    }
+
+    /// Begins to watch over the memory of a heap sampling.
+    pub async fn budget(link: &mut Link) -> Result<Self, CallError> {
+        let value = link.evaluate(&expression::memory_outside_of_heap()).await?;
+        let before = expression::bytes(&value)?;
+        let budget = Budget { before, due: clock::now() + BUDGET_PAUSE, asked: None };
+        Ok(Self { budget: Some(budget), ..Self::default() })
     }
 
     /// The file that V8 writes its trace into, in the process's view.
@@ -95,43 +118,61 @@ impl Beside {
 
     /// Waits until [`Self::ask`] is due.
     pub async fn due(&self) {
-        match self.trace.as_ref().filter(|trace| trace.asked.is_none() && trace.over.is_none()) {
-            Some(trace) => tokio::time::sleep_until(trace.due.into()).await,
+        let trace = self.trace.as_ref().filter(|trace| trace.asked.is_none() && trace.over.is_none());
+        let budget = self.budget.as_ref().filter(|budget| budget.asked.is_none());
+        let moments = [trace.map(|trace| trace.due), budget.map(|budget| budget.due)];
+        match moments.into_iter().flatten().min() {
+            Some(due) => tokio::time::sleep_until(due.into()).await,
             None => std::future::pending().await,
         }
     }
 
-    /// Asks for what the trace says further.
+    /// Asks for what the trace says further, or for the memory: a recording has one of them.
     pub fn ask(&mut self, link: &mut Link) -> Result<(), pitwall_inspector::Error> {
         if let Some(trace) = &mut self.trace {
-            trace.asked = Some(link.connection.send(&link::evaluate(&expression::read_trace(trace.offset)))?);
+            let text = expression::read_trace(trace.offset);
+            trace.asked = Some(link.connection.send(&link::evaluate(&text))?);
+        }
+        if let Some(budget) = &mut self.budget {
+            let text = expression::memory_outside_of_heap();
+            budget.asked = Some(link.connection.send(&link::evaluate(&text))?);
         }
         Ok(())
     }
 
-    /// Hears whether something is the answer.
-    pub fn hear(&mut self, incoming: &Incoming<&[u8]>, now: Instant) {
-        let Some(trace) = &mut self.trace else { return };
-        match incoming {
-            Incoming::Reply { id, result } if trace.asked == Some(*id) => {
-                trace.asked = None;
-                let read = link::value(result).and_then(|value| Ok(TraceRead::from_value(&value)?));
-                match read {
-                    Ok(read) => trace.take(&read, now),
-                    Err(error) => trace.over = Some(error.to_string()),
-                }
+    /// Hears whether something is the answer. Says, with the numbers, when a heap sampling must end.
+    pub fn hear(&mut self, incoming: &Incoming<&[u8]>, now: Instant) -> Option<String> {
+        let (id, answer) = match incoming {
+            Incoming::Reply { id, result } => (*id, link::value(result).map_err(|error| error.to_string())),
+            Incoming::Refused { id, message, .. } => (*id, Err(message.clone())),
+            _ => return None,
+        };
+        if let Some(trace) = self.trace.as_mut().filter(|trace| trace.asked == Some(id)) {
+            trace.asked = None;
+            let read =
+                answer.and_then(|value| TraceRead::from_value(&value).map_err(|error| error.to_string()));
+            match read {
+                Ok(read) => trace.take(&read, now),
+                Err(error) => trace.over = Some(error),
             }
-            Incoming::Refused { id, message, .. } if trace.asked == Some(*id) => {
-                trace.asked = None;
-                trace.over = Some(message.clone());
-            }
-            _ => {}
+            return None;
         }
+        let budget = self.budget.as_mut().filter(|budget| budget.asked == Some(id))?;
+        (budget.asked, budget.due) = (None, now + BUDGET_PAUSE);
+        let grown = expression::bytes(&answer.ok()?).ok()?.saturating_sub(budget.before);
+        (grown > BUDGET).then(|| {
+            format!(
+                "its samples took {} MiB of the process's memory, more than the {} MiB that are allowed: the app allocates \
+                 much; a larger heapSampling.samplingInterval takes fewer",
+                grown >> 20,
+                BUDGET >> 20
+            )
+        })
     }
 
     /// Ends it all, when the profile is here. Without a `link` there is what had come before.
     pub async fn end(self, link: Option<&mut Link>, site: Site<'_>) -> Ended {
-        let Self { begun, mut trace } = self;
+        let Self { begun, mut trace, budget: _ } = self;
         let mut load = None;
         if let Some(link) = link {
             let ending = async {

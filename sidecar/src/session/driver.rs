@@ -2,9 +2,10 @@
 
 use super::begin::Begun;
 use super::effect::{BeginError, Effect, Event};
+use super::guard::Watcher;
 use super::machine::Session;
 use super::preflight::Measured;
-use super::recorder::{self, Site, Underway, Wish};
+use super::recorder::{self, Heard, Site, Underway, Wish};
 use crate::attach::close::{Closure, close, close_late, leave};
 use crate::attach::eyes::Eyes;
 use crate::attach::ladder::{self, Proved, failure, gone};
@@ -16,11 +17,12 @@ use crate::discover::procfs::ProcRoot;
 use crate::journal::{Journal, Record};
 use crate::publish::collect::{CollectError, Collected};
 use crate::publish::put::put;
-use crate::publish::spool::Spool;
+use crate::publish::spool::{Spool, SpoolError};
 use crate::trust::StoreTrust;
 use pitwall_profile::cpu::JoinError;
 use pitwall_protocol::{
-    ContainerRef, Failure, FailureReason, ProcessId, Recording, RequestUid, SessionReport, SidecarMessage,
+    ContainerRef, EarlyEnd, Failure, FailureReason, Guard, ProcessId, Recording, RequestUid, SessionReport,
+    SidecarMessage,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,13 +45,6 @@ pub struct Ground {
     pub journal: Journal,
     /// What the store's certificate must descend from.
     pub store: StoreTrust,
-}
-
-impl Ground {
-    /// Where a recording of the process goes.
-    fn site<'a>(&'a self, process: ProcessId, file: &'a str) -> Site<'a> {
-        Site { proc: &self.proc, process, spool: &self.spool, file }
-    }
 }
 
 /// What a session has to say to the worker.
@@ -114,6 +109,7 @@ pub async fn drive(
     let (outcomes, came) = mpsc::channel(16);
     let driver = Driver {
         key: session.key(),
+        spool: ground.spool.for_artifacts_of(session.largest_bytes().unwrap_or(u64::MAX)),
         session,
         ground,
         told,
@@ -133,6 +129,8 @@ struct Driver {
     key: Key,
     session: Session,
     ground: Arc<Ground>,
+    /// For artifacts as large as the session's may be.
+    spool: Spool,
     told: mpsc::Sender<(Key, Told)>,
     outcomes: mpsc::Sender<Outcome>,
     link: Arc<Mutex<Option<Link>>>,
@@ -217,17 +215,7 @@ impl Driver {
                 Effect::Watch { guard, file } => self.watch(guard, file),
                 Effect::Collect { recording, file } => self.collect(recording, file),
                 Effect::Enough => self.enough.notify_one(),
-                Effect::Close { listener } => {
-                    let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
-                    let (underway, trace_file) = (self.underway.clone(), self.trace_file.clone());
-                    self.begin(Lane::Inspector, async move {
-                        drop(underway.lock().await.take());
-                        let link = link.lock().await.take();
-                        let closure = close(&ground.eyes, &ground.proc, process, link, &listener).await;
-                        sweep(&ground, &trace_file, &closure).await;
-                        Event::Closed(closure)
-                    });
-                }
+                Effect::Close { listener } => self.close(listener),
                 Effect::Leave => {
                     let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
                     let (underway, trace_file) = (self.underway.clone(), self.trace_file.clone());
@@ -300,12 +288,13 @@ impl Driver {
     }
 
     fn record(&mut self, recording: Recording, node_version: String, trace: Option<Duration>, file: String) {
+        let spool = self.spool.clone();
         let (link, underway, ground, process) =
             (self.link.clone(), self.underway.clone(), self.ground.clone(), self.key.1);
         let trace_file = self.trace_file.clone();
         self.begin(Lane::Inspector, async move {
             let begin = async |link: &mut Link| {
-                let site = ground.site(process, &file);
+                let site = site(&ground, &spool, process, &file);
                 let wish = Wish { recording: &recording, node_version: &node_version, trace };
                 let begun = recorder::begin(link, site, wish).await?;
                 *trace_file.lock().await = begun.beside.trace_file().map(str::to_owned);
@@ -318,6 +307,7 @@ impl Driver {
     }
 
     fn collect(&mut self, recording: Recording, file: String) {
+        let spool = self.spool.clone();
         let (link, underway, ground, process) =
             (self.link.clone(), self.underway.clone(), self.ground.clone(), self.key.1);
         let enough = self.enough.clone();
@@ -330,7 +320,7 @@ impl Driver {
         self.begin(Lane::Inspector, async move {
             let mut link = link.lock().await;
             let underway = underway.lock().await.take().unwrap_or_default();
-            let site = ground.site(process, &file);
+            let site = site(&ground, &spool, process, &file);
             let taken = if let Some(link) = link.as_mut() {
                 underway.take_over(link, site, &recording, progress, &enough).await
             } else {
@@ -345,17 +335,34 @@ impl Driver {
         });
     }
 
-    fn watch(&mut self, guard: Option<u64>, file: String) {
+    fn close(&mut self, listener: Listener) {
+        let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
+        let (underway, trace_file) = (self.underway.clone(), self.trace_file.clone());
+        let request = self.session.request_name().to_owned();
+        self.begin(Lane::Inspector, async move {
+            drop(underway.lock().await.take());
+            let link = link.lock().await.take();
+            let told = clock::now();
+            let closure = close(&ground.eyes, &ground.proc, process, link, &listener).await;
+            let took_us = super::machine::micros(clock::now().saturating_duration_since(told));
+            tracing::info!(request, pid = process.pid, took_us, ?closure, "the inspector is closed");
+            sweep(&ground, &trace_file, &closure).await;
+            Event::Closed(closure)
+        });
+    }
+
+    fn watch(&mut self, guard: Guard, file: String) {
+        let spool = self.spool.clone();
         let (link, underway, ground, process) =
             (self.link.clone(), self.underway.clone(), self.ground.clone(), self.key.1);
         self.begin(Lane::Inspector, async move {
             let event = tokio::select! {
                 event = watch(&link, &underway) => event,
-                numbers = too_much_memory(&ground.proc, process, guard) => Event::Guarded(numbers),
+                event = guarded(&ground.proc, process, guard) => event,
             };
             let Event::Lost(how) = event else { return event };
             let underway = underway.lock().await.take().unwrap_or_default();
-            collected(underway.salvage(how, ground.site(process, &file)).await)
+            collected(underway.salvage(how, site(&ground, &spool, process, &file)).await)
         });
     }
 
@@ -396,6 +403,11 @@ impl Driver {
             }
         });
     }
+}
+
+/// Where a recording of the process goes.
+fn site<'a>(ground: &'a Ground, spool: &'a Spool, process: ProcessId, file: &'a str) -> Site<'a> {
+    Site { proc: &ground.proc, process, spool, file }
 }
 
 /// Removes the trace that a process which was killed could not.
@@ -442,17 +454,14 @@ async fn with<T>(
     done
 }
 
-/// Waits until the container's processes use more than this together.
-async fn too_much_memory(proc: &ProcRoot, process: ProcessId, limit: Option<u64>) -> String {
-    let Some(limit) = limit else { return std::future::pending().await };
+/// Waits until a guard's limit is passed.
+async fn guarded(proc: &ProcRoot, process: ProcessId, guard: Guard) -> Event {
+    let Some(mut watcher) = Watcher::new(guard) else { return std::future::pending().await };
     loop {
-        let used = proc.resident_beside(process.pid);
-        if used > limit {
-            return format!(
-                "the container's processes use {} MiB together, more than the {} MiB that safety.guard allows",
-                used >> 20,
-                limit >> 20
-            );
+        let used = if guard.memory_bytes.is_some() { proc.resident_beside(process.pid) } else { 0 };
+        let ran = proc.schedstat(process.pid).map(|stat| Duration::from_nanos(stat.running_ns));
+        if let Some((why, numbers)) = watcher.look(clock::now(), used, ran) {
+            return Event::Guarded(why, numbers);
         }
         tokio::time::sleep(GUARD_PAUSE).await;
     }
@@ -464,9 +473,14 @@ async fn watch(slot: &Mutex<Option<Link>>, underway: &Mutex<Option<Underway>>) -
     let (Some(link), Some(underway)) = (slot.as_mut(), underway.as_mut()) else {
         return Event::Lost("dropped".to_owned());
     };
-    let Err(error) = underway.record(link).await else { return Event::Exiting };
-    *slot = None;
-    Event::Lost(error.ending())
+    match underway.record(link).await {
+        Ok(Heard::Exiting) => Event::Exiting,
+        Ok(Heard::OverBudget(numbers)) => Event::Guarded(EarlyEnd::SampleBudget, numbers),
+        Err(error) => {
+            *slot = None;
+            Event::Lost(error.ending())
+        }
+    }
 }
 
 /// Whether the connection is of no more use.
@@ -496,6 +510,9 @@ fn collected(result: Result<Collected, CollectError>) -> Event {
         CollectError::Refused { .. } => Event::NotCollected(failure(FailureReason::ProfilerFailed, text)),
         CollectError::Silent(_) => Event::NotCollected(failure(FailureReason::InspectorFailed, text)),
         CollectError::Redact(_) => Event::NotCollected(failure(FailureReason::RedactionFailed, text)),
+        CollectError::Spool(SpoolError::TooLarge { .. }) => {
+            Event::NotCollected(failure(FailureReason::ArtifactTooLarge, text))
+        }
         CollectError::Spool(_) => Event::NotCollected(failure(FailureReason::SpoolFailed, text)),
     }
 }

@@ -7,7 +7,7 @@ use crate::discover::parse::Listener;
 use crate::journal::Record;
 use crate::publish::collect::Collected;
 use crate::publish::upload::{Put, PutError};
-use pitwall_protocol::{EarlyEnd, Failure, Part, Recording, SessionReport, UploadGrant};
+use pitwall_protocol::{EarlyEnd, Failure, Guard, Part, Recording, SessionReport, UploadGrant};
 use std::time::Duration;
 
 /// What happened.
@@ -36,8 +36,8 @@ pub enum Event {
     Began(Result<Duration, BeginError>),
     /// To [`Effect::Watch`]: the app wants to exit and waits for us.
     Exiting,
-    /// To [`Effect::Watch`]: the container uses too much memory; the numbers.
-    Guarded(String),
+    /// To [`Effect::Watch`]: the recording must end early, by a guard or a budget; why, with the numbers.
+    Guarded(EarlyEnd, String),
     /// To [`Effect::Watch`] or [`Effect::Collect`]: the connection ended.
     Lost(String),
     /// While [`Effect::Collect`] runs: how much of the heap was walked, in percent.
@@ -112,8 +112,8 @@ pub enum Effect {
     },
     /// Inspector's lane: listen for the app's exit and the connection's end, and watch the container's memory.
     Watch {
-        /// What it may use, in bytes.
-        guard: Option<u64>,
+        /// What ends the recording.
+        guard: Guard,
         /// The file on the spool for what had come over when the connection ends.
         file: String,
     },

@@ -12,8 +12,8 @@ use crate::publish::collect::{Another, Collected};
 use crate::publish::upload::{Step, Upload};
 use pitwall_inspector::expression::TraceBegun;
 use pitwall_protocol::{
-    Attach, Check, ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, Load, NamedArtifact,
-    OpenedBy, Preflight, ProcessId, Recording, RequestUid, SessionPhase, Stall,
+    Attach, Check, ContainerBounds, ContainerRef, EarlyEnd, Failure, FailureReason, Guard, Load,
+    NamedArtifact, OpenedBy, Preflight, ProcessId, Recording, RequestUid, SessionPhase, Stall,
 };
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -88,7 +88,8 @@ pub struct Session {
 pub(super) struct Wanted {
     pub(super) recording: Recording,
     pub(super) bounds: ContainerBounds,
-    pub(super) guard_bytes: Option<u64>,
+    pub(super) guard: Guard,
+    pub(super) largest_bytes: Option<u64>,
     pub(super) overridden: Vec<Check>,
     pub(super) dry_run: bool,
     pub(super) trace_optimizations: bool,
@@ -160,6 +161,11 @@ impl Session {
     /// The container that the process is to be in.
     pub fn container(&self) -> &ContainerRef {
         &self.container
+    }
+
+    /// The most bytes that one of its artifacts may have, as stored.
+    pub fn largest_bytes(&self) -> Option<u64> {
+        self.wanted.largest_bytes
     }
 
     /// Whether the process can't be recorded for another request yet.
@@ -276,9 +282,9 @@ impl Session {
                     *percent = Some(done);
                 }
             }
-            Event::Guarded(numbers) => {
+            Event::Guarded(why, numbers) => {
                 if let Inspector::Recording { since } = self.inspector {
-                    self.ended_early = Some(EarlyEnd::MemoryGuard);
+                    self.ended_early = Some(why);
                     self.remark = Some(numbers);
                     self.collect(since, now, effects);
                 }
@@ -374,7 +380,7 @@ impl Session {
                 if self.ended_early.is_some() {
                     self.collect(now, now, effects);
                 } else {
-                    effects.push(Effect::Watch { guard: self.wanted.guard_bytes, file: self.file() });
+                    effects.push(Effect::Watch { guard: self.wanted.guard, file: self.file() });
                 }
             }
             Err(error) => self.not_begun(error, now, effects),
@@ -404,7 +410,8 @@ impl Session {
             Ok(measured) => measured,
             Err(error) => return self.not_begun(error, now, effects),
         };
-        let preflight = preflight(&self.wanted.recording, &measured, &self.wanted.bounds);
+        let largest = self.wanted.largest_bytes;
+        let preflight = preflight(&self.wanted.recording, &measured, &self.wanted.bounds, largest);
         let refusal = refusal(&preflight, &self.wanted.overridden);
         self.preflight = Some(preflight);
         if let Some(why) = refusal {
@@ -796,6 +803,6 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -12,6 +12,7 @@ mod begin;
 pub mod beside;
 pub mod driver;
 mod effect;
+pub mod guard;
 mod machine;
 pub mod preflight;
 pub mod recorder;

@@ -44,7 +44,12 @@ pub struct Measured {
 }
 
 /// Works out the worst case, and checks it against the bounds.
-pub fn preflight(recording: &Recording, measured: &Measured, bounds: &ContainerBounds) -> Preflight {
+pub fn preflight(
+    recording: &Recording,
+    measured: &Measured,
+    bounds: &ContainerBounds,
+    largest: Option<u64>,
+) -> Preflight {
     let Measured { used, heap, large_objects, node_free, spool_left } = *measured;
     let large = large_objects.min(heap);
     let small = heap - large;
@@ -69,10 +74,11 @@ pub fn preflight(recording: &Recording, measured: &Measured, bounds: &ContainerB
         Recording::HeapSnapshot { .. } => {
             result.growth_bytes = sum(SNAPSHOT_GROWTH, SNAPSHOT_GROWTH_LARGE);
             result.pause_ms = sum(SNAPSHOT_PAUSE, SNAPSHOT_PAUSE_LARGE) / 1024 / 1000 + 1;
+            let one = sum(SNAPSHOT_FILE, SNAPSHOT_FILE_LARGE) / 10;
             let count = if let Recording::Series { count, .. } = recording { *count } else { 1 };
-            result.artifact_bytes =
-                (sum(SNAPSHOT_FILE, SNAPSHOT_FILE_LARGE) / 10).saturating_mul(count.into());
+            result.artifact_bytes = one.saturating_mul(count.into());
             result.checks = checks(&result, bounds, node_free, spool_left);
+            result.checks.extend(largest.map(|largest| artifact_size(one, largest)));
         }
     }
     if let Recording::Series { count, interval_ms, .. } = recording {
@@ -145,11 +151,27 @@ fn checks(facts: &Preflight, bounds: &ContainerBounds, node_free: u64, spool_lef
     all
 }
 
+fn artifact_size(bytes: u64, largest: u64) -> CheckResult {
+    CheckResult {
+        check: Check::ArtifactSize,
+        holds: bytes / COMPRESSION <= largest,
+        message: format!(
+            "the snapshot can have up to {} MiB, compressed {} MiB: output.maxSize is {} MiB",
+            mib(bytes),
+            mib(bytes / COMPRESSION),
+            mib(largest)
+        ),
+    }
+}
+
+/// Whether nobody can take the responsibility: it would fail, or the request can allow more.
+fn is_final(check: Check) -> bool {
+    matches!(check, Check::SpoolSize | Check::ArtifactSize)
+}
+
 /// Why the recording must not start, in a message that names what to put in `safety.override`.
 pub fn refusal(preflight: &Preflight, overridden: &[Check]) -> Option<String> {
-    let stands = |one: &&CheckResult| {
-        !one.holds && (one.check == Check::SpoolSize || !overridden.contains(&one.check))
-    };
+    let stands = |one: &&CheckResult| !one.holds && (is_final(one.check) || !overridden.contains(&one.check));
     let failed: Vec<_> = preflight.checks.iter().filter(stands).collect();
     if failed.is_empty() {
         return None;
@@ -159,15 +181,14 @@ pub fn refusal(preflight: &Preflight, overridden: &[Check]) -> Option<String> {
         let _ = write!(text, "{:?}: {}. ", one.check, one.message);
     }
     text += "Nothing was recorded. ";
-    let names: Vec<_> = failed
-        .iter()
-        .filter(|one| one.check != Check::SpoolSize)
-        .map(|one| format!("{:?}", one.check))
-        .collect();
+    let names: Vec<_> =
+        failed.iter().filter(|one| !is_final(one.check)).map(|one| format!("{:?}", one.check)).collect();
     if names.len() == failed.len() {
         let _ = write!(text, "To take the risk, put into safety.override: {}", names.join(", "));
-    } else {
+    } else if failed.iter().any(|one| one.check == Check::SpoolSize) {
         text += "Raise sidecar.spoolSize in the chart's values";
+    } else {
+        text += "Raise output.maxSize";
     }
     Some(text)
 }
@@ -194,7 +215,7 @@ mod tests {
     }
 
     fn failed(measured: &Measured, bounds: &ContainerBounds) -> Vec<Check> {
-        let preflight = preflight(&SNAPSHOT, measured, bounds);
+        let preflight = preflight(&SNAPSHOT, measured, bounds, None);
         preflight.checks.iter().filter(|one| !one.holds).map(|one| one.check).collect()
     }
 
@@ -236,7 +257,7 @@ mod tests {
             liveness_patience_ms: Some(3000),
             ..ContainerBounds::default()
         };
-        let facts = preflight(&SNAPSHOT, &measured(), &bounds);
+        let facts = preflight(&SNAPSHOT, &measured(), &bounds, None);
         let text = refusal(&facts, &[]).unwrap();
         for part in ["100 MiB", "50 MiB", "500 MiB", "512 MiB", "3.0 s", "MemoryLimit, LivenessProbe"] {
             assert!(text.contains(part), "{part} in {text}");
@@ -249,7 +270,7 @@ mod tests {
     #[test]
     fn a_spool_that_is_too_small_is_not_overridden() {
         let small = Measured { spool_left: MIB, ..measured() };
-        let facts = preflight(&SNAPSHOT, &small, &ContainerBounds::default());
+        let facts = preflight(&SNAPSHOT, &small, &ContainerBounds::default(), None);
         let text = refusal(&facts, &[Check::SpoolSize]).unwrap();
         assert!(text.contains("spool") && !text.contains("safety.override"), "{text}");
     }
@@ -260,9 +281,23 @@ mod tests {
             Recording::Cpu { sampling_interval_us: 1000 },
             Recording::HeapSampling { sampling_interval_bytes: 1 << 15, collected: false },
         ] {
-            let facts = preflight(&recording, &measured(), &ContainerBounds::default());
+            let facts = preflight(&recording, &measured(), &ContainerBounds::default(), None);
             assert!(facts.pause_ms > 0 && facts.growth_bytes > 0);
             assert_eq!((facts.checks.len(), refusal(&facts, &[])), (0, None));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_may_be_larger_than_the_request_allows_is_refused_by_that_word() {
+        // 50 MiB of heap: 105 MiB at worst, 27 compressed.
+        for (largest, holds) in [(26 * MIB, false), (27 * MIB, true)] {
+            let facts = preflight(&SNAPSHOT, &measured(), &ContainerBounds::default(), Some(largest));
+            let check = facts.checks.iter().find(|one| one.check == Check::ArtifactSize).unwrap();
+            assert_eq!(check.holds, holds, "{check:?}");
+            let overridden = [Check::ArtifactSize, Check::MemoryLimit];
+            let refusal = refusal(&facts, &overridden);
+            assert_eq!(refusal.is_some(), !holds);
+            assert!(refusal.is_none_or(|text| text.ends_with("Raise output.maxSize")));
         }
     }
 }

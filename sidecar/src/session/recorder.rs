@@ -39,6 +39,15 @@ pub struct Underway {
     pub beside: Beside,
 }
 
+/// Why a recording that goes on should end now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The app wants to exit ([`Link::exiting`]).
+    Exiting,
+    /// Its samples take too much memory; the numbers.
+    OverBudget(String),
+}
+
 /// Whom a recording is of, and where it goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
@@ -64,13 +73,14 @@ pub struct Wish<'a> {
 }
 
 impl Underway {
-    /// Records until the app wants to exit ([`Link::exiting`]) or the connection ends.
+    /// Records until it should end, or the connection ends.
     ///
     /// # Cancel safety
     /// May be dropped at any time: what has come is kept.
-    pub async fn record(&mut self, link: &mut Link) -> Result<(), CollectError> {
+    pub async fn record(&mut self, link: &mut Link) -> Result<Heard, CollectError> {
         if let Some(chunks) = &mut self.chunks {
-            return chunks.record(link, &mut self.beside).await;
+            chunks.record(link, &mut self.beside).await?;
+            return Ok(Heard::Exiting);
         }
         while !link.exiting {
             let incoming = tokio::select! {
@@ -80,7 +90,9 @@ impl Underway {
                 }
                 incoming = link.connection.next() => incoming?,
             };
-            self.beside.hear(&incoming, clock::now());
+            if let Some(numbers) = self.beside.hear(&incoming, clock::now()) {
+                return Ok(Heard::OverBudget(numbers));
+            }
             match incoming {
                 Incoming::Event(Event::WaitingForDisconnect) => link.exiting = true,
                 Incoming::Event(event) => {
@@ -92,7 +104,7 @@ impl Underway {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(Heard::Exiting)
     }
 
     /// What had come over of a recording whose connection ended as `how` says.
@@ -158,7 +170,7 @@ async fn series(
         };
         match pause {
             Err(_) => {}
-            Ok(Ok(())) => {
+            Ok(Ok(_)) => {
                 all.remark = Some(format!("the app began to exit after {} of {count} snapshots", number - 1));
                 break;
             }
@@ -203,10 +215,12 @@ pub fn can_record(recording: &Recording) -> bool {
 /// Starts what records over a window, or prepares for a snapshot.
 pub async fn begin(link: &mut Link, site: Site<'_>, wish: Wish<'_>) -> Result<Underway, BeginError> {
     let Wish { recording, node_version, trace } = wish;
-    let beside = if recording.is_cpu() {
-        within(Beside::begin(link, site, trace)).await?.map_err(BeginError::Failed)?
-    } else {
-        Beside::default()
+    let beside = match recording.of_one() {
+        Recording::Cpu { .. } | Recording::CpuInChunks { .. } => {
+            within(Beside::begin(link, site, trace)).await?.map_err(BeginError::Failed)?
+        }
+        Recording::HeapSampling { collected: true, .. } => within(Beside::budget(link)).await?,
+        _ => Beside::default(),
     };
     within(async {
         let start = match recording.of_one() {

@@ -20,8 +20,8 @@ use crate::publish::collect::Collected;
 use crate::publish::spool::Spooled;
 use crate::publish::upload::PutError;
 use pitwall_protocol::{
-    ContainerBounds, ContainerRef, EarlyEnd, FailureReason, OpenedBy, Part, ProcessId, Recording, RequestUid,
-    SessionPhase, SessionReport, Start, UploadGrant,
+    ContainerBounds, ContainerRef, EarlyEnd, FailureReason, Guard, OpenedBy, Part, ProcessId, Recording,
+    RequestUid, SessionPhase, SessionReport, Start, UploadGrant,
 };
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,8 @@ fn start() -> Start {
         duration_ms: 30_000,
         deadline_ms: 300_000,
         bounds: ContainerBounds::default(),
-        guard_bytes: None,
+        guard: Guard::default(),
+        largest_bytes: None,
         overridden: vec![],
         grant: grant("u"),
     }

@@ -13,7 +13,7 @@ use authority::Authority;
 use container::Container;
 use operator::{Channel, Operator, TOKEN};
 use pitwall_protocol::{
-    ContainerBounds, ContainerRef, Look, OperatorMessage, ProcessId, Recording, RequestUid, Seen,
+    ContainerBounds, ContainerRef, Guard, Look, OperatorMessage, ProcessId, Recording, RequestUid, Seen,
     SessionPhase, SessionReport, SidecarMessage, Start, Stop, Uploaded,
 };
 use sha2::{Digest, Sha256};
@@ -160,7 +160,8 @@ impl Pod {
             duration_ms: u64::try_from(duration.as_millis()).expect("short"),
             deadline_ms: 120_000,
             bounds: ContainerBounds::default(),
-            guard_bytes: None,
+            guard: Guard::default(),
+            largest_bytes: None,
             overridden: vec![],
             grant: self.store.grant(request, PART, 1, 100),
         }

@@ -99,8 +99,9 @@ fn wake_ups(table: &mut Table, what: &str, bound: &str, all: &[Process]) -> anyh
     Ok(())
 }
 
-fn sidecar_of(story: &Story) -> anyhow::Result<Vec<Process>> {
-    let uid = story.kubectl(&["get", "pods", "-l", "app=busy", "-o", "jsonpath={.items[0].metadata.uid}"]);
+fn sidecar_of(story: &Story, app: &str) -> anyhow::Result<Vec<Process>> {
+    let label = format!("app={app}");
+    let uid = story.kubectl(&["get", "pods", "-l", &label, "-o", "jsonpath={.items[0].metadata.uid}"]);
     processes(uid.trim(), "pitwall-sidecar")
 }
 
@@ -109,7 +110,7 @@ pub(crate) fn idle(table: &mut Table) -> anyhow::Result<()> {
     let story = Story::new("bench-idle");
     App::busy().deploy(&story);
     std::thread::sleep(Duration::from_secs(10));
-    let sidecar = sidecar_of(&story)?;
+    let sidecar = sidecar_of(&story, "busy")?;
     memory(table, "sidecar, idle", "5 MiB", &sidecar)?;
     wake_ups(table, "sidecar, idle: wake-ups a second", "1", &sidecar)?;
     let uid = run(&mut kubectl(&[
@@ -125,8 +126,17 @@ pub(crate) fn idle(table: &mut Table) -> anyhow::Result<()> {
     memory(table, "operator, idle", "25 MiB", &processes(uid.trim(), "pitwall-operator")?)
 }
 
+/// The peak RSS of a sidecar's processes, added up, in MiB.
+pub(crate) fn sidecar_peak(story: &Story, app: &str) -> anyhow::Result<f64> {
+    let mut sum = 0.0;
+    for process in sidecar_of(story, app)? {
+        sum += process.kilobytes("status", "VmHWM")? / 1024.0;
+    }
+    Ok(sum)
+}
+
 /// The sidecar of a pod that was recorded many times.
 pub(crate) fn after_use(story: &Story, table: &mut Table) -> anyhow::Result<()> {
     std::thread::sleep(Duration::from_secs(5));
-    memory(table, "sidecar, idle after 50 recordings", "", &sidecar_of(story)?)
+    memory(table, "sidecar, idle after 50 recordings", "", &sidecar_of(story, "busy")?)
 }

@@ -27,8 +27,10 @@ pub(crate) struct Recorded {
     /// When all parts were at the store.
     published: Timestamp,
     attach_us: f64,
-    start_us: f64,
-    stop_us: f64,
+    pub(crate) start_us: f64,
+    pub(crate) stop_us: f64,
+    /// From the order to close the inspector to the port's being gone.
+    detach_us: f64,
 }
 
 #[expect(clippy::disallowed_methods, reason = "it measures")]
@@ -127,6 +129,7 @@ pub(crate) async fn record(
                 attach_us: micros("recording", "attach_us")?,
                 start_us: micros("recording", "start_us")?,
                 stop_us: micros("uploading", "stop_us")?,
+                detach_us: micros("the inspector is closed", "took_us")?,
             })
         })
         .collect()
@@ -153,11 +156,14 @@ pub(crate) async fn warm_pod(table: &mut Table) -> anyhow::Result<()> {
     let writes = status_writes()? - before;
     let started: Vec<_> = all.iter().map(Recorded::until_started).collect();
     let attached: Vec<_> = all.iter().map(|one| one.attach_us / 1e3).collect();
+    let detached: Vec<_> = all.iter().map(|one| one.detach_us / 1e3).collect();
     let complete: Vec<_> = all.iter().map(Recorded::until_complete).collect();
     table.percentile("POST to the answer of `Profiler.start`", 50, "100 ms", &started);
     table.percentile("POST to the answer of `Profiler.start`", 99, "300 ms", &started);
     table.percentile("SIGUSR1 to attached", 50, "30 ms", &attached);
     table.percentile("SIGUSR1 to attached", 99, "", &attached);
+    table.percentile("the order to close to the port's being gone", 50, "50 ms", &detached);
+    table.percentile("the order to close to the port's being gone", 99, "", &detached);
     table.percentile("the window's end to Finished, without `Profiler.stop` itself", 50, "500 ms", &complete);
     table.percentile("the window's end to Finished, without `Profiler.stop` itself", 99, "500 ms", &complete);
     let slowest = all.iter().max_by(|a, b| a.until_complete().total_cmp(&b.until_complete()));

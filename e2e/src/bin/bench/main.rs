@@ -2,6 +2,7 @@
 
 mod footprint;
 mod latency;
+mod node_sidecar;
 mod snapshot;
 mod table;
 mod throughput;
@@ -28,6 +29,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("snapshot") {
         snapshot::side_by_side(&mut table)?;
+    }
+    if wanted("sidecar") {
+        node_sidecar::side_by_side(&mut table)?;
     }
     table.print();
     Ok(())

@@ -15,7 +15,7 @@ const NODE: &str = "22.23.3";
 const PORT: u16 = 9555;
 const ROUNDS: usize = 3;
 
-struct App(Child);
+pub(crate) struct App(Child);
 
 impl Drop for App {
     fn drop(&mut self) {
@@ -29,9 +29,10 @@ fn script(name: &str) -> PathBuf {
 }
 
 /// A process with a heap of this size.
-fn app(option: &str, mebibytes: u32) -> anyhow::Result<App> {
+pub(crate) fn app(option: &str, mebibytes: u32) -> anyhow::Result<App> {
     let mut command = Command::new(binary(NODE));
-    command.args(["--max-old-space-size=16000", option]).arg(script("mixed.js")).arg(mebibytes.to_string());
+    let mixed = pitwall_e2e::root().join("e2e/apps/mixed.js");
+    command.args(["--max-old-space-size=16000", option]).arg(mixed).arg(mebibytes.to_string());
     let mut app = App(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?);
     let stdout = app.0.stdout.take().context("it was asked for as a pipe")?;
     let line = BufReader::new(stdout).lines().next().context("the app ended")??;

@@ -45,8 +45,9 @@ fn a_guard_ends_the_recording_and_says_why() {
     let numbers = "the container's processes use 240 MiB together".to_owned();
     let mut guarded = Scene::recording();
     guarded.pass(Duration::from_secs(7));
-    assert_eq!(deeds(&guarded.on(Event::Guarded(numbers.clone()))), ["Collect"]);
-    assert_eq!(deeds(&guarded.on(Event::Guarded(numbers.clone()))), [""; 0], "once");
+    let guards = || Event::Guarded(EarlyEnd::MemoryGuard, numbers.clone());
+    assert_eq!(deeds(&guarded.on(guards())), ["Collect"]);
+    assert_eq!(deeds(&guarded.on(guards())), [""; 0], "once");
     let mut unready = Scene::recording();
     unready.pass(Duration::from_secs(7));
     let stop = Event::Stop { keep: true, why: Some(EarlyEnd::NotReady) };

@@ -1,6 +1,6 @@
-// A heap of so many MiB: small objects, arrays of numbers, strings.
+// A heap of so many MiB (an argument, or HEAP_MIB): small objects, arrays of numbers, strings.
 'use strict';
-const mib = Number(process.argv[2]);
+const mib = Number(process.argv[2] || process.env.HEAP_MIB);
 const keep = (globalThis.keep = []);
 const used = () => process.memoryUsage().heapUsed / 2 ** 20;
 for (let n = 0; used() < mib; ) {
