@@ -6,6 +6,8 @@ mod pod;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pitwall_protocol::{EarlyEnd, FailureReason, Recording, SessionPhase, Start};
+use pitwall_sidecar::attach::link::Link;
+use pitwall_sidecar::discover::procfs::ProcRoot;
 use pitwall_test_node::EVERY_NODE;
 use pod::app::App;
 use pod::{PATIENCE, Pod};
@@ -59,21 +61,42 @@ enum Fault {
     AppExits,
     WorkerKilled,
     InspectorClosedByOther,
+    BusyInNativeCode,
+    SecondDebugger,
+    DeafDebugger,
     Discarded,
 }
 
 impl Fault {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 9] = [
         Self::AppKilled,
         Self::AppStandsStill,
         Self::AppExits,
         Self::WorkerKilled,
         Self::InspectorClosedByOther,
+        Self::BusyInNativeCode,
+        Self::SecondDebugger,
+        Self::DeafDebugger,
         Self::Discarded,
     ];
 
     fn app_lives(self) -> bool {
         !matches!(self, Self::AppKilled | Self::AppExits)
+    }
+}
+
+/// Connects to the app's open inspector, beside the sidecar.
+async fn attach(app: &App) -> Link {
+    let open = app.other_ports();
+    let listeners = ProcRoot::default().listeners(app.id().pid).expect("it runs");
+    let inspector = listeners.iter().find(|one| open.contains(&one.port)).expect("its inspector is open");
+    Link::connect(inspector).await.expect("it takes a second client")
+}
+
+/// Is a debugger until the inspector closes.
+async fn debug(mut link: Link) {
+    while link.evaluate("1 + 1").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -104,6 +127,15 @@ async fn cell(version: &str, kind: Kind, fault: Fault) {
             told = hello.sessions.into_iter().find(|session| session.phase.is_end());
         }
         Fault::InspectorClosedByOther => app.hears("close").await,
+        Fault::BusyInNativeCode => app.hears("block").await,
+        Fault::SecondDebugger => drop(tokio::spawn(debug(attach(&app).await))),
+        Fault::DeafDebugger => {
+            let link = attach(&app).await;
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(6)).await;
+                drop(link);
+            });
+        }
         Fault::Discarded => pod.stop(&mut channel, "r", false).await,
     }
     let end = match told {
@@ -140,7 +172,10 @@ fn expect(kind: Kind, fault: Fault, phase: &SessionPhase) {
     let fits = match (fault, seen) {
         (Fault::AppKilled, Ok(early)) => chunks && early == Some(EarlyEnd::Cut),
         (Fault::AppKilled, Err(reason)) => !chunks && reason == Some(FailureReason::ProcessExited),
-        (Fault::AppStandsStill, Ok(early)) => early.is_none(),
+        (
+            Fault::AppStandsStill | Fault::BusyInNativeCode | Fault::SecondDebugger | Fault::DeafDebugger,
+            Ok(early),
+        ) => early.is_none(),
         // The snapshot is walked before the app gets to its exit; it may then be gone before all of it was sent.
         (Fault::AppExits, Ok(early)) => snapshot || early == Some(EarlyEnd::ProcessExiting),
         (Fault::AppExits, Err(reason)) => snapshot && reason == Some(FailureReason::ProcessExited),

@@ -278,6 +278,7 @@ fn essence(status: &ProfileRequestStatus) -> ProfileRequestStatus {
         target.node_version = None;
         target.attach = None;
         target.stall = None;
+        target.load = None;
         target.recorded = None;
         if matches!(target.phase, TargetPhase::Attaching | TargetPhase::Uploading) {
             target.phase = TargetPhase::Recording;

@@ -10,7 +10,7 @@ use super::spool::{Compression, Room, Spool, SpoolError, Spooled};
 use crate::attach::link::{self, CallError, Link, ending};
 use crate::clock;
 use crate::session::beside::Beside;
-use pitwall_inspector::{CommandId, Event, EventStream, Incoming, expression};
+use pitwall_inspector::{Command, CommandId, Event, EventStream, Incoming, expression};
 use pitwall_profile::cpu::{JoinError, JoinLimits, Joined, Joiner};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -104,7 +104,7 @@ impl Chunks {
     ) -> Result<(Self, Duration), CallError> {
         let title = title();
         let now = clock::now();
-        link.evaluate(&expression::begin_chunk(&title)).await?;
+        link::value(&link.call(&within(&expression::begin_chunk(&title))).await?)?;
         let took = clock::now().saturating_duration_since(now);
         let (joining, works) = mpsc::channel();
         let (of, name) = (spool.clone(), file.to_owned());
@@ -193,7 +193,7 @@ impl Chunks {
         }
         let Some(title) = self.live.take() else { return Ok(()) };
         let text = expression::end_chunk(&title);
-        self.asked = Some((link.connection.send(&link::evaluate(&text))?, clock::now()));
+        self.asked = Some((link.connection.send(&within(&text))?, clock::now()));
         self.ending = Some(title);
         // The chunk comes before the answer.
         while self.asked.is_some() {
@@ -210,7 +210,7 @@ impl Chunks {
             Some(before) => expression::next_chunk(&title, before),
             None => expression::begin_chunk(&title),
         };
-        self.asked = Some((link.connection.send(&link::evaluate(&text))?, now));
+        self.asked = Some((link.connection.send(&within(&text))?, now));
         self.ending = self.live.replace(title);
         self.begun = now;
         self.due = now + self.length;
@@ -411,6 +411,12 @@ fn remark(joined: &Joined, stats: Stats) -> Option<String> {
         ));
     }
     (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// V8 writes a chunk out before it answers, and a process that has little CPU, or stands still for a while, takes its
+/// time: what was begun in the middle of it must not be broken off.
+fn within(expression: &str) -> Command<'_> {
+    Command::Evaluate { expression, timeout: super::collect::SILENCE }
 }
 
 /// Random, so that the app can't end a chunk by its title.

@@ -14,6 +14,7 @@ use pitwall_inspector::expression::{self, LoadSeen, TraceBegun, TraceRead};
 use pitwall_inspector::{CommandId, Incoming};
 use pitwall_profile::optimizations::Reader;
 use pitwall_protocol::{EventLoopDelay, Failure, FailureReason, Load, MainThread, OPTIMIZATIONS, Throttling};
+use serde_json::value::RawValue;
 use std::time::{Duration, Instant};
 
 /// How often the trace is read, so that its file stays small.
@@ -75,12 +76,8 @@ pub struct Ended {
 }
 
 impl Beside {
-    /// Begins. The trace, where one is asked for, ends by itself after `trace`.
-    pub async fn begin(
-        link: &mut Link,
-        site: Site<'_>,
-        trace: Option<Duration>,
-    ) -> Result<Result<Self, Failure>, CallError> {
+    /// Begins the trace, where one is asked for; it ends by itself after `trace`.
+    pub async fn begin(link: &mut Link, trace: Option<Duration>) -> Result<Result<Self, Failure>, CallError> {
         let trace = match trace {
             Some(longest) => match begin_trace(link, longest).await? {
                 Ok(trace) => Some(trace),
@@ -88,19 +85,22 @@ impl Beside {
             },
             None => None,
         };
-        let begun = match load_seen(link, &expression::begin_load()).await {
-            Ok(seen) => Some(Begun {
-                at: clock::now(),
-                cpu_stat: seen.cpu_stat,
-                main_thread: site.proc.schedstat(site.process.pid),
-            }),
-            Err(error @ (CallError::Lost { .. } | CallError::Inspector(_))) => return Err(error),
+        Ok(Ok(Self { begun: None, trace, budget: None }))
+    }
+
+    /// What was answered to [`expression::begin_load`], which travels with other commands: each round trip of its own
+    /// would cost a busy app's next interrupt.
+    pub fn load_begun(&mut self, answer: Result<Box<RawValue>, CallError>, site: Site<'_>) {
+        let seen = answer.and_then(|result| Ok(LoadSeen::from_value(&link::value(&result)?)?));
+        match seen {
+            Ok(LoadSeen { cpu_stat, .. }) => {
+                let main_thread = site.proc.schedstat(site.process.pid);
+                self.begun = Some(Begun { at: clock::now(), cpu_stat, main_thread });
+            }
             Err(error) => {
                 tracing::warn!(pid = site.process.pid, %error, "the event loop's delay isn't measured");
-                None
             }
-        };
-        Ok(Ok(Self { begun, trace, budget: None }))
+        }
     }
 
     /// Begins to watch over the memory of a heap sampling.

@@ -5,7 +5,7 @@ use super::effect::BeginError;
 use super::preflight::Measured;
 use super::workers::Workers;
 use crate::attach::ladder::failure;
-use crate::attach::link::{CallError, Link, ending};
+use crate::attach::link::{CallError, Link, ending, evaluate};
 use crate::clock;
 use crate::discover::procfs::ProcRoot;
 use crate::publish::chunks::Chunks;
@@ -215,9 +215,9 @@ pub fn can_record(recording: &Recording) -> bool {
 /// Starts what records over a window, or prepares for a snapshot.
 pub async fn begin(link: &mut Link, site: Site<'_>, wish: Wish<'_>) -> Result<Underway, BeginError> {
     let Wish { recording, node_version, trace } = wish;
-    let beside = match recording.of_one() {
+    let mut beside = match recording.of_one() {
         Recording::Cpu { .. } | Recording::CpuInChunks { .. } => {
-            within(Beside::begin(link, site, trace)).await?.map_err(BeginError::Failed)?
+            within(Beside::begin(link, trace)).await?.map_err(BeginError::Failed)?
         }
         Recording::HeapSampling { collected: true, .. } => within(Beside::budget(link)).await?,
         _ => Beside::default(),
@@ -227,9 +227,12 @@ pub async fn begin(link: &mut Link, site: Site<'_>, wish: Wish<'_>) -> Result<Un
             Recording::Cpu { sampling_interval_us } | Recording::CpuInChunks { sampling_interval_us, .. } => {
                 let interval = Duration::from_micros((*sampling_interval_us).into());
                 let set = Command::ProfilerSetSamplingInterval(interval);
-                for result in link.call_all([&Command::ProfilerEnable, &set]).await? {
-                    result?;
-                }
+                let load = expression::begin_load();
+                let [enabled, set, load] =
+                    link.call_all([&Command::ProfilerEnable, &set, &evaluate(&load)]).await?;
+                enabled?;
+                set?;
+                beside.load_begun(load, site);
                 if let Recording::CpuInChunks { chunk_ms, .. } = recording
                     && !link.exiting
                 {

@@ -1,6 +1,6 @@
 'use strict';
 // Serves HTTP, is busy now and then, holds a heap that takes a second or two to walk, has two worker threads,
-// and does what it hears: exit, or close its inspector as another debugger could.
+// and does what it hears: exit, close its inspector as another debugger could, or block in a native call.
 const http = require('node:http');
 const { Worker, isMainThread } = require('node:worker_threads');
 
@@ -22,5 +22,6 @@ if (isMainThread) {
     const heard = String(text);
     if (heard.includes('exit')) process.exit(7);
     if (heard.includes('close')) process._debugEnd();
+    if (heard.includes('block')) require('node:child_process').execSync('sleep 4');
   });
 }

@@ -15,7 +15,7 @@ const MEBIBYTES: u32 = 500;
 const PACKAGES: [&str; 3] =
     ["chrome-remote-interface@0.34.0", "@aws-sdk/client-s3@3.1173.0", "@aws-sdk/lib-storage@3.1173.0"];
 const INSPECTOR: u16 = 9556;
-const PORTS: [u16; 4] = [19333, 18080, 18888, 18333];
+const PORTS: [u16; 4] = [21_933, 21_080, 21_888, 21_833];
 
 /// Ended when dropped.
 struct Server(Child);
