@@ -27,7 +27,7 @@ fn chunks_make_the_profile_of_the_whole(version: &str) {
     let mut overlap = 0;
     for chunk in &chunks {
         let added = joiner.add(&chunk[..]).unwrap();
-        assert!(added.samples > 30, "{added:?}");
+        assert!(added.samples > 3, "{added:?}");
         overlap += added.dropped;
     }
     assert!(overlap >= 4, "{overlap}");
@@ -49,12 +49,14 @@ fn chunks_make_the_profile_of_the_whole(version: &str) {
 
     let read = |bytes: &[u8]| cpu::read(bytes, &Limits::default()).unwrap();
     // One sampler took the samples of both. They differ in what the first and last samples and gaps count for.
-    let bound = Duration::from_millis(20) + summary.gaps.total;
-    let (joined_times, whole_times) = (self_times(&read(&out)), self_times(&read(&whole)));
+    let (merged, whole) = (read(&out), read(&whole));
+    let longest = whole.times.windows(2).map(|two| two[1].abs_diff(two[0])).max().unwrap();
+    let bound = Duration::from_millis(20) + summary.gaps.total + Duration::from_micros(2 * longest);
+    let (merged_times, whole_times) = (self_times(&merged), self_times(&whole));
     for (place, &time) in &whole_times {
-        let joined_time = joined_times.get(place).copied().unwrap_or_default();
-        let off = time.abs_diff(joined_time);
-        assert!(off < bound, "{place}: {joined_time:?} instead of {time:?}");
+        let merged_time = merged_times.get(place).copied().unwrap_or_default();
+        let off = time.abs_diff(merged_time);
+        assert!(off < bound, "{place}: {merged_time:?} instead of {time:?}");
     }
 }
 

