@@ -367,6 +367,8 @@ pub(crate) enum OverriddenCheck {
     LivenessProbe,
     /// The readiness probe's patience
     ReadinessProbe,
+    /// The snapshot is over by the deadline
+    Deadline,
 }
 
 impl From<OverriddenCheck> for PreflightCheck {
@@ -376,6 +378,7 @@ impl From<OverriddenCheck> for PreflightCheck {
             OverriddenCheck::NodeMemory => Self::NodeMemory,
             OverriddenCheck::LivenessProbe => Self::LivenessProbe,
             OverriddenCheck::ReadinessProbe => Self::ReadinessProbe,
+            OverriddenCheck::Deadline => Self::Deadline,
         }
     }
 }

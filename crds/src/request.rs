@@ -535,6 +535,8 @@ pub enum PreflightCheck {
     LivenessProbe,
     /// The app answers again before its readiness probe takes its traffic away.
     ReadinessProbe,
+    /// The snapshot is over by activeDeadline.
+    Deadline,
 }
 
 /// What happens when a target is already being recorded by another request.

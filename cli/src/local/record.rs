@@ -39,7 +39,7 @@ use pitwall_sidecar::{
     },
     session::{
         ATTACH_PATIENCE, BeginError, LATE_WATCH, TRACE_MARGIN,
-        preflight::{preflight, refusal},
+        preflight::{Allowed, preflight, refusal},
         recorder::{Heard, Site, Underway, Wish, begin, measure},
         switch_margin,
     },
@@ -209,6 +209,7 @@ fn checked(check: OverriddenCheck) -> Check {
         OverriddenCheck::NodeMemory => Check::NodeMemory,
         OverriddenCheck::LivenessProbe => Check::LivenessProbe,
         OverriddenCheck::ReadinessProbe => Check::ReadinessProbe,
+        OverriddenCheck::Deadline => Check::Deadline,
     }
 }
 
@@ -296,7 +297,7 @@ impl Recorder<'_> {
         };
         if is_snapshot(self.recording) {
             let measured = measure(link, self.proc, self.process, spool.left()).await.map_err(said)?;
-            let facts = preflight(self.recording, &measured, &ContainerBounds::default(), None);
+            let facts = preflight(self.recording, &measured, &ContainerBounds::default(), Allowed::default());
             let overridden: Vec<_> = args.overridden.iter().map(|check| checked(*check)).collect();
             if let Some(why) = refusal(&facts, &overridden) {
                 return Err(why.replace("put into safety.override:", "give --override"));

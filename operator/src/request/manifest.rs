@@ -4,7 +4,7 @@ use super::{Context, validate::ValidRequest};
 use crate::store::{Key, MAX_SMALL, Media};
 use bytes::Bytes;
 use jiff::Timestamp;
-use pitwall_crds::{ProfileType, TargetStatus};
+use pitwall_crds::{ProfileType, TargetPhase, TargetStatus};
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 
@@ -36,6 +36,9 @@ fn write(request: &ValidRequest, mut targets: Vec<TargetStatus>, now: Timestamp)
     };
     for target in &mut targets {
         target.progress = None;
+        if target.phase == TargetPhase::Stored {
+            target.phase = TargetPhase::Succeeded;
+        }
     }
     let bytes = json(&targets);
     if bytes.len() <= MAX_SMALL {

@@ -223,6 +223,7 @@ fn check(check: PreflightCheck) -> Check {
         PreflightCheck::NodeMemory => Check::NodeMemory,
         PreflightCheck::LivenessProbe => Check::LivenessProbe,
         PreflightCheck::ReadinessProbe => Check::ReadinessProbe,
+        PreflightCheck::Deadline => Check::Deadline,
     }
 }
 

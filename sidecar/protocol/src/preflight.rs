@@ -17,6 +17,8 @@ pub enum Check {
     SpoolSize,
     /// The artifact has no more bytes than the request allows. Not to be overridden: the request can allow more.
     ArtifactSize,
+    /// The recording can be over by the request's deadline.
+    Deadline,
     /// What the time between the snapshots of a series costs. Always holds: it is there to be known.
     SeriesCost,
     /// A check that a newer side knows.

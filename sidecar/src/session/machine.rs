@@ -2,7 +2,7 @@
 
 use super::beside;
 use super::effect::{BeginError, Effect, Event};
-use super::preflight::{Measured, preflight, refusal};
+use super::preflight::{Allowed, Measured, preflight, refusal};
 use super::report::UPLOAD_PAUSE;
 use crate::attach::close::Closure;
 use crate::attach::ladder::{Proved, failure};
@@ -410,8 +410,9 @@ impl Session {
             Ok(measured) => measured,
             Err(error) => return self.not_begun(error, now, effects),
         };
-        let largest = self.wanted.largest_bytes;
-        let preflight = preflight(&self.wanted.recording, &measured, &self.wanted.bounds, largest);
+        let time_left = Some(self.latest_end.saturating_duration_since(now));
+        let allowed = Allowed { largest: self.wanted.largest_bytes, time_left };
+        let preflight = preflight(&self.wanted.recording, &measured, &self.wanted.bounds, allowed);
         let refusal = refusal(&preflight, &self.wanted.overridden);
         self.preflight = Some(preflight);
         if let Some(why) = refusal {

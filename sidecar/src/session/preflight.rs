@@ -7,6 +7,7 @@
 
 use pitwall_protocol::{Check, CheckResult, ContainerBounds, Preflight, Recording};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// Growth, in bytes a byte of heap: of small objects, and of those in the spaces for large ones, whose slots are
 /// edges.
@@ -43,12 +44,21 @@ pub struct Measured {
     pub spool_left: u64,
 }
 
+/// What the request allows. Absent: anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// The most bytes of one artifact, as stored.
+    pub largest: Option<u64>,
+    /// How long the recording may take from now on.
+    pub time_left: Option<Duration>,
+}
+
 /// Works out the worst case, and checks it against the bounds.
 pub fn preflight(
     recording: &Recording,
     measured: &Measured,
     bounds: &ContainerBounds,
-    largest: Option<u64>,
+    allowed: Allowed,
 ) -> Preflight {
     let Measured { used, heap, large_objects, node_free, spool_left } = *measured;
     let large = large_objects.min(heap);
@@ -78,7 +88,8 @@ pub fn preflight(
             let count = if let Recording::Series { count, .. } = recording { *count } else { 1 };
             result.artifact_bytes = one.saturating_mul(count.into());
             result.checks = checks(&result, bounds, node_free, spool_left);
-            result.checks.extend(largest.map(|largest| artifact_size(one, largest)));
+            result.checks.extend(allowed.largest.map(|largest| artifact_size(one, largest)));
+            result.checks.extend(allowed.time_left.map(|left| time(recording, result.pause_ms, left)));
         }
     }
     if let Recording::Series { count, interval_ms, .. } = recording {
@@ -164,6 +175,25 @@ fn artifact_size(bytes: u64, largest: u64) -> CheckResult {
     }
 }
 
+fn time(recording: &Recording, pause_ms: u64, left: Duration) -> CheckResult {
+    let needed = match recording {
+        Recording::Series { count, interval_ms, .. } => {
+            let pauses = u64::from(count.saturating_sub(1));
+            pause_ms.saturating_mul(u64::from(*count)).saturating_add(interval_ms.saturating_mul(pauses))
+        }
+        _ => pause_ms,
+    };
+    CheckResult {
+        check: Check::Deadline,
+        holds: u128::from(needed) <= left.as_millis(),
+        message: format!(
+            "it can take up to {:.0} s, and nothing can cancel a snapshot: until the deadline {:.0} s are left",
+            needed as f64 / 1000.0,
+            left.as_secs_f64()
+        ),
+    }
+}
+
 /// Whether nobody can take the responsibility: it would fail, or the request can allow more.
 fn is_final(check: Check) -> bool {
     matches!(check, Check::SpoolSize | Check::ArtifactSize)
@@ -215,7 +245,7 @@ mod tests {
     }
 
     fn failed(measured: &Measured, bounds: &ContainerBounds) -> Vec<Check> {
-        let preflight = preflight(&SNAPSHOT, measured, bounds, None);
+        let preflight = preflight(&SNAPSHOT, measured, bounds, Allowed::default());
         preflight.checks.iter().filter(|one| !one.holds).map(|one| one.check).collect()
     }
 
@@ -257,7 +287,7 @@ mod tests {
             liveness_patience_ms: Some(3000),
             ..ContainerBounds::default()
         };
-        let facts = preflight(&SNAPSHOT, &measured(), &bounds, None);
+        let facts = preflight(&SNAPSHOT, &measured(), &bounds, Allowed::default());
         let text = refusal(&facts, &[]).unwrap();
         for part in ["100 MiB", "50 MiB", "500 MiB", "512 MiB", "3.0 s", "MemoryLimit, LivenessProbe"] {
             assert!(text.contains(part), "{part} in {text}");
@@ -270,7 +300,7 @@ mod tests {
     #[test]
     fn a_spool_that_is_too_small_is_not_overridden() {
         let small = Measured { spool_left: MIB, ..measured() };
-        let facts = preflight(&SNAPSHOT, &small, &ContainerBounds::default(), None);
+        let facts = preflight(&SNAPSHOT, &small, &ContainerBounds::default(), Allowed::default());
         let text = refusal(&facts, &[Check::SpoolSize]).unwrap();
         assert!(text.contains("spool") && !text.contains("safety.override"), "{text}");
     }
@@ -281,7 +311,7 @@ mod tests {
             Recording::Cpu { sampling_interval_us: 1000 },
             Recording::HeapSampling { sampling_interval_bytes: 1 << 15, collected: false },
         ] {
-            let facts = preflight(&recording, &measured(), &ContainerBounds::default(), None);
+            let facts = preflight(&recording, &measured(), &ContainerBounds::default(), Allowed::default());
             assert!(facts.pause_ms > 0 && facts.growth_bytes > 0);
             assert_eq!((facts.checks.len(), refusal(&facts, &[])), (0, None));
         }
@@ -291,13 +321,34 @@ mod tests {
     fn a_snapshot_that_may_be_larger_than_the_request_allows_is_refused_by_that_word() {
         // 50 MiB of heap: 105 MiB at worst, 27 compressed.
         for (largest, holds) in [(26 * MIB, false), (27 * MIB, true)] {
-            let facts = preflight(&SNAPSHOT, &measured(), &ContainerBounds::default(), Some(largest));
+            let facts = preflight(
+                &SNAPSHOT,
+                &measured(),
+                &ContainerBounds::default(),
+                Allowed { largest: Some(largest), ..Allowed::default() },
+            );
             let check = facts.checks.iter().find(|one| one.check == Check::ArtifactSize).unwrap();
             assert_eq!(check.holds, holds, "{check:?}");
             let overridden = [Check::ArtifactSize, Check::MemoryLimit];
             let refusal = refusal(&facts, &overridden);
             assert_eq!(refusal.is_some(), !holds);
             assert!(refusal.is_none_or(|text| text.ends_with("Raise output.maxSize")));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_done_by_the_deadline_is_not_begun() {
+        // 50 MiB of small objects: 7 s at worst.
+        let series = |count| Recording::Series { recording: Box::new(SNAPSHOT), count, interval_ms: 10_000 };
+        for (recording, seconds, holds) in
+            [(SNAPSHOT, 6, false), (SNAPSHOT, 7, true), (series(3), 40, false), (series(3), 41, true)]
+        {
+            let allowed = Allowed { time_left: Some(Duration::from_secs(seconds)), ..Allowed::default() };
+            let facts = preflight(&recording, &measured(), &ContainerBounds::default(), allowed);
+            let check = facts.checks.iter().find(|one| one.check == Check::Deadline).unwrap();
+            assert_eq!(check.holds, holds, "{recording:?} in {seconds} s: {check:?}");
+            let refusal = refusal(&facts, &[]);
+            assert_eq!(refusal.is_some_and(|text| text.contains("safety.override: Deadline")), !holds);
         }
     }
 }
