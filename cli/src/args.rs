@@ -89,7 +89,7 @@ pub(crate) struct CpuArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct HeapSamplingArgs {
-    /// How long to record, from 1s to 10m
+    /// How long to record, from 1s to 8h
     #[arg(short, long, default_value = "30s")]
     pub duration: Duration,
     /// Bytes that are allocated between two samples: 4Ki, 8Ki and so on to 1Mi
@@ -178,7 +178,7 @@ pub(crate) struct LocalArgs {
     /// What to record
     #[arg(short, long, value_enum, ignore_case = true, default_value = "CPU")]
     pub r#type: LocalType,
-    /// How long to record, from 1s to 10m, of the CPU to 8h; Ctrl-C ends it sooner, and keeps what was recorded
+    /// How long to record, from 1s to 8h; Ctrl-C ends it sooner, and keeps what was recorded
     #[arg(short, long, default_value = "30s", value_parser = between("1s", "8h"))]
     pub duration: Duration,
     /// Of a CPU profile: time between samples, from 100us to 100ms [default: 1ms, and 10ms for more than 10m]
@@ -187,6 +187,9 @@ pub(crate) struct LocalArgs {
     /// Of the CPU: record, too, which functions V8 optimized and deoptimized, and why
     #[arg(long)]
     pub trace_optimizations: bool,
+    /// Of a sampling: objects that are reachable at the end, or also those that were freed (Node.js 20)
+    #[arg(long, value_enum, ignore_case = true, default_value = "Live")]
+    pub include: Include,
     /// Of the CPU and of a sampling: the main thread, or also up to eight worker threads, a profile each
     #[arg(long, value_enum, ignore_case = true, default_value = "Main")]
     pub threads: Threads,
@@ -319,10 +322,10 @@ pub(crate) enum LocalType {
     #[value(name = "CPU")]
     Cpu,
     /// Which code allocates
-    #[value(name = "HeapSampling")]
+    #[value(name = "HeapSampling", alias = "heap-sampling")]
     HeapSampling,
     /// Every object, and what keeps it alive; stops the process for seconds
-    #[value(name = "HeapSnapshot")]
+    #[value(name = "HeapSnapshot", alias = "heap-snapshot")]
     HeapSnapshot,
 }
 

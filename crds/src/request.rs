@@ -58,7 +58,6 @@ macro_rules! unchanged {
     validation = Rule::new("!oldSelf.stop || self.stop").message("stop can't be taken back; make a new ProfileRequest").field_path(".stop"),
     validation = Rule::new("!has(self.activeDeadline) || self.type == 'HeapSnapshot' || duration(self.activeDeadline) > duration(has(self.duration) ? self.duration : '30s')").message("activeDeadline must be longer than duration (30s unless given)").field_path(".activeDeadline"),
     validation = Rule::new("!has(self.duration) || self.type != 'HeapSnapshot'").message("a HeapSnapshot has no duration").field_path(".duration"),
-    validation = Rule::new("!has(self.duration) || self.type == 'CPU' || duration(self.duration) <= duration('10m')").message("only type CPU can be recorded for longer than 10m").field_path(".duration"),
     validation = Rule::new("!has(self.duration) || duration(self.duration) <= duration('10m') || !has(self.cpu) || !has(self.cpu.samplingInterval) || duration(self.cpu.samplingInterval) >= duration('10ms')").message("longer than 10m takes a cpu.samplingInterval of at least 10ms").field_path(".cpu.samplingInterval"),
     validation = Rule::new("self.target.threads != 'All' || (self.type != 'HeapSnapshot' && (!has(self.duration) || duration(self.duration) <= duration('10m')))").message("All threads can be recorded for types CPU and HeapSampling, for up to 10m").field_path(".target.threads"),
     validation = Rule::new("!has(self.cpu) || self.type == 'CPU'").message("cpu is for type CPU").field_path(".cpu"),
@@ -70,7 +69,7 @@ pub struct ProfileRequestSpec {
     pub target: Target,
     /// What to record.
     pub r#type: ProfileType,
-    /// How long to record, from 1s to 10m, and of type CPU to 8h; unset: 30s. Not for type HeapSnapshot.
+    /// How long to record, from 1s to 8h; unset: 30s. Not for type HeapSnapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('8h')").message("duration must be from 1s to 8h"))]
     pub duration: Option<Duration>,

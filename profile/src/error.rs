@@ -26,7 +26,7 @@ pub enum ReadError {
         problem: &'static str,
     },
     /// It is JSON, but of another shape than a profile's.
-    #[error("this is not a CPU profile of V8: at byte {offset}, {problem}")]
+    #[error("this is not a profile as V8 writes it: at byte {offset}, {problem}")]
     Shape {
         /// Where.
         offset: u64,

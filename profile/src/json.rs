@@ -10,7 +10,7 @@ use crate::error::ReadError;
 
 const BUFFER: usize = 64 << 10;
 
-/// How deep a value may be nested. V8's profiles have 5 levels, and tools that add to them a few more.
+/// How deep a value may be nested, unless told. V8's CPU profiles have 5 levels, and tools that add to them a few more.
 const DEEPEST: u32 = 64;
 
 /// How much of a string is kept, in bytes. The rest is read and forgotten.
@@ -28,6 +28,7 @@ pub(crate) struct Json<Reader> {
     limit: u64,
     /// How many objects and arrays are open.
     depth: u32,
+    deepest: u32,
     /// The last string.
     text: Vec<u8>,
 }
@@ -49,7 +50,12 @@ impl<Reader: Read> Json<Reader> {
     /// Reads at most `limit` bytes of `reader`.
     pub(crate) fn new(reader: Reader, limit: u64) -> Self {
         let buffer = vec![0; BUFFER].into_boxed_slice();
-        Self { reader, buffer, at: 0, end: 0, before: 0, limit, depth: 0, text: Vec::new() }
+        Self { reader, buffer, at: 0, end: 0, before: 0, limit, depth: 0, deepest: DEEPEST, text: Vec::new() }
+    }
+
+    /// Lets values be nested this deep. Who reads them may go as deep into the stack.
+    pub(crate) fn deep(self, deepest: u32) -> Self {
+        Self { deepest, ..self }
     }
 
     /// Where it reads.
@@ -132,7 +138,7 @@ impl<Reader: Read> Json<Reader> {
         }
         self.at += 1;
         self.depth += 1;
-        if self.depth > DEEPEST {
+        if self.depth > self.deepest {
             return self.problem("values are nested too deep");
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! of an artifact to a [`Report`] of less than [`LARGEST_REPORT`] bytes.
 //!
 //! - [`cpu`]: reading a `.cpuprofile` and what its samples say.
+//! - [`heap_sampling`]: joining the parts of a `.heapprofile`.
 //! - [`optimizations`]: reading V8's trace of what it optimized and deoptimized.
 //! - [`finding`]: the sentences, each with its evidence.
 //! - [`report`]: what the operator keeps of an analysis.
@@ -12,12 +13,14 @@
 pub mod cpu;
 mod error;
 pub mod finding;
+pub mod heap_sampling;
 mod input;
 mod json;
 pub mod optimizations;
 mod place;
 pub mod report;
 mod text;
+mod tree;
 
 pub use error::ReadError;
 pub use finding::{Finding, FindingKind};

@@ -252,27 +252,72 @@ async fn an_app_that_is_killed_between_two_snapshots_has_the_first() {
     pod.acknowledge(&mut channel, &end).await;
 }
 
+/// A sampling of what `churn.js` allocates, 4 KiB apart at first, in so much time.
+fn churning(pod: &Pod, app: &App, recording: Recording, window: Duration) -> Start {
+    let grant = pod.store.grant("r", 1 << 20, 1, 100);
+    Start { recording, grant, ..pod.start("r", app.id(), window) }
+}
+
+/// Bytes by function, of `churn.js`'s two.
+fn of_both(profile: &serde_json::Value) -> (u64, u64) {
+    let mut all = vec![];
+    allocated(&profile["head"], &mut all);
+    let of = |name: &str| all.iter().filter(|(of, _)| of == name).map(|(_, bytes)| bytes).sum();
+    (of("down"), all.iter().map(|(_, bytes)| bytes).sum())
+}
+
 #[tokio::test]
-async fn a_sampling_whose_samples_take_too_much_memory_ends_with_what_there_is() {
-    // Half a minute each: the oldest that can, and the newest.
+async fn a_sampling_whose_samples_take_too_much_memory_comes_in_chunks_of_larger_intervals() {
+    // The oldest that can, and the newest.
     for version in [EVERY_NODE[1], EVERY_NODE[EVERY_NODE.len() - 1]] {
         let (pod, mut channel) = Pod::connected().await;
         let app = App::node(&pod.container, version, &["--inspect-port=0"], "churn.js").await;
-        let grant = pod.store.grant("r", 1 << 20, 1, 100);
-        let start =
-            Start { recording: sampling(true), grant, ..pod.start("r", app.id(), Duration::from_mins(1)) };
-        pod.begin(&mut channel, &start).await;
+        pod.begin(&mut channel, &churning(&pod, &app, sampling(true), Duration::from_secs(25))).await;
         let end = pod.end(&mut channel).await;
-        // Before the artifact, of more than 50 MiB, is read: this operator answers no ping meanwhile.
-        pod.acknowledge(&mut channel, &end).await;
         let (_, profile) = pod.published(&end);
-        assert!(profile["head"].is_object());
-        let SessionPhase::Published { ended_early, recorded_ms, .. } = end.phase else { panic!("{end:?}") };
-        assert_eq!(ended_early, Some(EarlyEnd::SampleBudget), "{version} {:?}", end.remark);
-        assert!(recorded_ms < 55_000, "{version}: after {recorded_ms} ms");
-        assert!(end.remark.as_deref().is_some_and(|text| text.contains("samplingInterval")), "{end:?}");
+        let remark = end.remark.clone().expect("it says so");
+        assert!(remark.contains("chunks") && remark.contains("4Ki at first"), "{remark}");
+        let SessionPhase::Published { ended_early, .. } = end.phase else { panic!("{end:?}") };
+        assert_eq!(ended_early, None, "{version} {remark}");
+        let (down, all) = of_both(&profile);
+        assert!(down > 100 << 20 && down > all / 2, "{version}: {down} of {all} bytes");
+        assert_eq!(app.other_ports(), [] as [u16; 0]);
         app.serves().await;
+        pod.acknowledge(&mut channel, &end).await;
     }
+}
+
+#[tokio::test]
+async fn the_chunks_of_a_sampling_that_had_come_over_are_kept_when_the_app_is_killed() {
+    let (pod, mut channel) = Pod::connected().await;
+    let mut app = App::node(&pod.container, NODE, &["--inspect-port=0"], "churn.js").await;
+    pod.begin(&mut channel, &churning(&pod, &app, sampling(true), Duration::from_mins(5))).await;
+    pod.logs("a chunk of a sampling").await;
+    app.child.kill().await.expect("it is killed");
+    let end = pod.end(&mut channel).await;
+    let (_, profile) = pod.published(&end);
+    let SessionPhase::Published { ended_early, recorded_ms, .. } = end.phase else { panic!("{end:?}") };
+    assert_eq!(ended_early, Some(EarlyEnd::Cut), "{:?}", end.remark);
+    assert!(recorded_ms > 0 && of_both(&profile).0 > 1 << 20, "{recorded_ms} ms");
+    pod.acknowledge(&mut channel, &end).await;
+}
+
+#[tokio::test]
+async fn a_sampling_of_all_threads_ends_when_its_samples_take_too_much_memory() {
+    let (pod, mut channel) = Pod::connected().await;
+    let app = App::node(&pod.container, NODE, &["--inspect-port=0"], "churn.js").await;
+    let recording = Recording::AllThreads { recording: Box::new(sampling(true)), workers: 8 };
+    pod.begin(&mut channel, &churning(&pod, &app, recording, Duration::from_mins(2))).await;
+    let end = pod.end(&mut channel).await;
+    // Before the artifact, of more than 50 MiB, is read: this operator answers no ping meanwhile.
+    pod.acknowledge(&mut channel, &end).await;
+    let (_, profile) = pod.published(&end);
+    assert!(profile["head"].is_object());
+    let SessionPhase::Published { ended_early, recorded_ms, .. } = end.phase else { panic!("{end:?}") };
+    assert_eq!(ended_early, Some(EarlyEnd::SampleBudget), "{:?}", end.remark);
+    assert!(recorded_ms < 115_000, "after {recorded_ms} ms");
+    assert!(end.remark.as_deref().is_some_and(|text| text.contains("samplingInterval")), "{end:?}");
+    app.serves().await;
 }
 
 #[tokio::test]

@@ -148,10 +148,12 @@ async fn a_repeated_start_changes_nothing_and_is_answered() {
 
 #[tokio::test]
 async fn parts_beyond_the_grant_are_asked_for() {
+    // A starved app has few samples: its profile has some 2 KiB.
+    const PART: u64 = 256;
     let (pod, mut channel) = Pod::connected().await;
     let app = pod.app(NODE).await;
     let mut start = pod.start("r", app.id(), WINDOW);
-    start.grant = pod.store.grant("r", 1024, 1, 1);
+    start.grant = pod.store.grant("r", PART, 1, 1);
     pod.begin(&mut channel, &start).await;
     loop {
         match channel.hear().await {
@@ -159,7 +161,7 @@ async fn parts_beyond_the_grant_are_asked_for() {
                 upload_id, first_part, request, process, ..
             } => {
                 assert_eq!(upload_id, "r");
-                let grant = pod.store.grant("r", 1024, first_part, 2);
+                let grant = pod.store.grant("r", PART, first_part, 2);
                 channel.say(&OperatorMessage::Grant { request, process, grant }).await;
             }
             pitwall_protocol::SidecarMessage::Report(report) if report.phase.is_end() => {

@@ -2,7 +2,7 @@
 
 use super::choose::choose;
 use crate::{
-    args::{LocalArgs, LocalType, OutputFormat, OverriddenCheck, Threads},
+    args::{Include, LocalArgs, LocalType, OutputFormat, OverriddenCheck, Threads},
     artifact::receive::{Form, Receiver, Taken, prepare},
     commands::how_to_open,
     exit::{Exit, Failure},
@@ -41,7 +41,7 @@ use pitwall_sidecar::{
         ATTACH_PATIENCE, BeginError, LATE_WATCH, TRACE_MARGIN,
         preflight::{Allowed, preflight, refusal},
         recorder::{Heard, Site, Underway, Wish, begin, measure},
-        switch_margin,
+        switch_margin, unsupported,
     },
 };
 use std::{
@@ -170,6 +170,10 @@ fn wanted(args: &LocalArgs) -> Result<Recording, Failure> {
     if args.trace_optimizations && !matches!(args.r#type, LocalType::Cpu) {
         return Err(Failure::usage("--trace-optimizations is for the CPU"));
     }
+    let collected = matches!(args.include, Include::All);
+    if collected && !matches!(args.r#type, LocalType::HeapSampling) {
+        return Err(Failure::usage("--include is for a heap sampling"));
+    }
     let recording = match args.r#type {
         LocalType::Cpu => {
             let default = default_sampling_interval(args.duration);
@@ -182,14 +186,7 @@ fn wanted(args: &LocalArgs) -> Result<Recording, Failure> {
             let in_chunks = args.threads == Threads::Main && comes_in_chunks(args.duration, interval);
             Recording::cpu(interval.as_std(), in_chunks)
         }
-        LocalType::HeapSampling if is_long => {
-            return Err(Failure::usage(format!(
-                "only the CPU can be recorded for longer than {LONGEST_IN_ONE_PIECE}"
-            )));
-        }
-        LocalType::HeapSampling => {
-            Recording::HeapSampling { sampling_interval_bytes: 32 << 10, collected: false }
-        }
+        LocalType::HeapSampling => Recording::HeapSampling { sampling_interval_bytes: 32 << 10, collected },
         LocalType::HeapSnapshot => Recording::HeapSnapshot { redact: args.redact },
     };
     Ok(match args.threads {
@@ -302,6 +299,9 @@ impl Recorder<'_> {
             if let Some(why) = refusal(&facts, &overridden) {
                 return Err(why.replace("put into safety.override:", "give --override"));
             }
+        }
+        if let Some(why) = unsupported(self.recording, self.node_version) {
+            return Err(why.replace("set heapSampling.include to Live", "give --include Live"));
         }
         let trace = args.trace_optimizations.then(|| args.duration.as_std() + TRACE_MARGIN);
         let wish = Wish { recording: self.recording, node_version: self.node_version, trace };
@@ -469,7 +469,13 @@ fn show(
         let _ = write!(text, "\n{load}");
     }
     let mut text = text.lines().map(|line| format!("{}\n", printable(line))).collect::<String>();
-    if let Some(report) = report {
+    // Of the busiest thread: an idle main thread says nothing about the others.
+    let busy = |saved: &&Saved| saved.report.as_ref().map_or(-1.0, |report| report.summary.busy_percent);
+    let busiest = workers.iter().chain([main]).max_by(|a, b| busy(a).total_cmp(&busy(b)));
+    if let Some(Saved { thread, report: Some(report), .. }) = busiest {
+        if !thread.is_empty() {
+            let _ = writeln!(text, "findings in {}:", printable(thread));
+        }
         let findings: Result<Vec<Finding>, _> =
             serde_json::to_value(&report.findings).and_then(serde_json::from_value);
         tables(&mut text, &findings.unwrap_or_default(), stdout_paint());

@@ -17,8 +17,11 @@ fn contradictions_are_refused_with_the_fields_path() {
         (json!({ "type": "CPU", "target": {} }), "exactly one of workload, podName and selector"),
         (json!({ "type": "CPU", "target": workload, "duration": "9h" }), "duration must be from 1s to 8h"),
         (
-            json!({ "type": "HeapSampling", "target": workload, "duration": "11m" }),
-            "only type CPU can be recorded for longer than 10m",
+            json!({
+                "type": "HeapSampling", "target": { "workload": { "kind": "Deployment", "name": "x" }, "threads": "All" },
+                "duration": "11m"
+            }),
+            "for up to 10m",
         ),
         (
             json!({ "type": "CPU", "target": workload, "duration": "11m", "cpu": { "samplingInterval": "1ms" } }),

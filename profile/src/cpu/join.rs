@@ -23,24 +23,18 @@
 
 mod chunk;
 mod scratch;
-mod table;
 #[cfg(test)]
 mod tests;
-mod tree;
 mod write;
 
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::time::Duration;
 
-use super::profile::NONE;
 use crate::error::ReadError;
+use crate::tree::{NONE, Nodes, Tree, TreeLimits};
 use chunk::Chunk;
 use scratch::{Sample, Scratch};
-use tree::{ROOT, ROOT_FRAME, Tree};
 use write::Thinning;
-
-/// The `functionName` of time that no chunk covers.
-pub(super) const NOT_RECORDED: &str = "(not recorded)";
 
 /// How many intervals without a sample are a gap between chunks.
 const GAP_INTERVALS: i64 = 5;
@@ -228,14 +222,9 @@ impl<File: Read + Write + Seek> Joiner<File> {
     /// `scratch` is an empty file for the samples; `interval` the sampling interval that V8 was asked for. Limits below
     /// 16 count as that.
     pub fn new(scratch: File, interval: Duration, limits: JoinLimits) -> Self {
-        let limits = JoinLimits {
-            nodes: limits.nodes.max(16),
-            functions: limits.functions.max(16),
-            text: limits.text.min(1 << 31),
-            ..limits
-        };
+        let JoinLimits { nodes, functions, lines, text, .. } = limits;
         Self {
-            tree: Tree::new(limits),
+            tree: Tree::new(TreeLimits { nodes, functions, lines, text }),
             scratch: Scratch::new(scratch),
             limits,
             // An hour bounds sums of a few intervals.
@@ -292,7 +281,9 @@ impl<File: Read + Write + Seek> Joiner<File> {
         });
         added.gap = gap(covered, first, self.interval);
         let counts = Counts::new(&chunk, dropped);
-        let targets = self.place(&chunk, &counts, &mut added.folded);
+        let nodes = Nodes { parents: &chunk.parents, frames: &chunk.frames };
+        let weight = |node| u64::from(counts.kept[node]);
+        let targets = self.tree.place(&nodes, chunk.order.iter().copied(), weight, &mut added.folded);
         let marker = added.gap.map(|gap| (self.tree.not_recorded(), gap.start));
         let kept = sampled.samples[dropped..].iter().map(|&node| targets[node as usize]);
         let taken = marker.into_iter().chain(kept.zip(sampled.times[dropped..].iter().copied()));
@@ -320,42 +311,6 @@ impl<File: Read + Write + Seek> Joiner<File> {
             }
         }
         Ok(added)
-    }
-
-    /// Gives the tree's node for each of a chunk's nodes that kept samples need.
-    fn place(&mut self, chunk: &Chunk, counts: &Counts, folded: &mut u64) -> Vec<u32> {
-        let mut needed: Vec<bool> = counts.kept.iter().map(|&kept| kept > 0).collect();
-        for &node in chunk.order.iter().rev() {
-            let parent = chunk.parents[node as usize];
-            if needed[node as usize] && parent != NONE {
-                needed[parent as usize] = true;
-            }
-        }
-        let mut paths = vec![NONE; chunk.parents.len()];
-        let mut targets = vec![NONE; chunk.parents.len()];
-        for &node in &chunk.order {
-            let at = node as usize;
-            if !needed[at] {
-                continue;
-            }
-            let frame = chunk.frames[at];
-            let path = match chunk.parents[at] {
-                NONE if frame == ROOT_FRAME => Some(ROOT),
-                _ if frame == tree::UNKNOWN_FRAME => None,
-                // V8 has one root. What another file has beside it is called by that.
-                NONE => self.tree.child(ROOT, frame),
-                parent if paths[parent as usize] == NONE => None,
-                parent => self.tree.child(paths[parent as usize], frame),
-            };
-            paths[at] = path.unwrap_or(NONE);
-            if counts.kept[at] > 0 {
-                targets[at] = path.unwrap_or_else(|| {
-                    *folded += u64::from(counts.kept[at]);
-                    self.tree.folded(frame)
-                });
-            }
-        }
-        targets
     }
 
     /// Adds to the tree's counts.

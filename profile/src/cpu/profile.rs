@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::tree::NONE;
+
 /// A CPU profile that is consistent: its nodes form trees, and its samples are in the order of time.
 #[derive(Clone, Debug, Default)]
 pub struct CpuProfile {
@@ -123,9 +125,6 @@ impl Frames {
         id
     }
 }
-
-/// No node's index.
-pub(super) const NONE: u32 = u32::MAX;
 
 /// Where each id is: ids in ascending order, with the index of their node.
 pub(super) struct Index(Vec<(u32, u32)>);

@@ -3,11 +3,11 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use super::join::NOT_RECORDED;
 use super::profile::{CpuProfile, Draft, Frame, FrameKind, Index, Link, Trees};
 use crate::error::ReadError;
 use crate::input;
 use crate::json::Json;
+use crate::tree::NOT_RECORDED;
 
 /// How much of a profile is read. What passes a limit is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

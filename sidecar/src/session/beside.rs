@@ -24,26 +24,11 @@ const MOST_UNREAD: u64 = 4 << 20;
 /// How long the app may take for what is left at the end.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often the memory that a heap sampling takes is looked at, and the most that it may take.
-const BUDGET_PAUSE: Duration = Duration::from_secs(1);
-const BUDGET: i64 = 128 << 20;
-
 /// What goes on beside a recording.
 #[derive(Debug, Default)]
 pub struct Beside {
     begun: Option<Begun>,
     trace: Option<Trace>,
-    budget: Option<Budget>,
-}
-
-/// The memory of a heap sampling that keeps what was collected: it grows with all that the app allocates, outside of its
-/// heap.
-#[derive(Debug)]
-struct Budget {
-    /// The process's memory outside of its heap before the sampling.
-    before: i64,
-    due: Instant,
-    asked: Option<CommandId>,
 }
 
 #[derive(Debug)]
@@ -85,7 +70,7 @@ impl Beside {
             },
             None => None,
         };
-        Ok(Ok(Self { begun: None, trace, budget: None }))
+        Ok(Ok(Self { begun: None, trace }))
     }
 
     /// What was answered to [`expression::begin_load`], which travels with other commands: each round trip of its own
@@ -103,14 +88,6 @@ impl Beside {
         }
     }
 
-    /// Begins to watch over the memory of a heap sampling.
-    pub async fn budget(link: &mut Link) -> Result<Self, CallError> {
-        let value = link.evaluate(&expression::memory_outside_of_heap()).await?;
-        let before = expression::bytes(&value)?;
-        let budget = Budget { before, due: clock::now() + BUDGET_PAUSE, asked: None };
-        Ok(Self { budget: Some(budget), ..Self::default() })
-    }
-
     /// The file that V8 writes its trace into, in the process's view.
     pub fn trace_file(&self) -> Option<&str> {
         self.trace.as_ref().map(|trace| trace.path.as_str())
@@ -118,61 +95,40 @@ impl Beside {
 
     /// Waits until [`Self::ask`] is due.
     pub async fn due(&self) {
-        let trace = self.trace.as_ref().filter(|trace| trace.asked.is_none() && trace.over.is_none());
-        let budget = self.budget.as_ref().filter(|budget| budget.asked.is_none());
-        let moments = [trace.map(|trace| trace.due), budget.map(|budget| budget.due)];
-        match moments.into_iter().flatten().min() {
-            Some(due) => tokio::time::sleep_until(due.into()).await,
+        match self.trace.as_ref().filter(|trace| trace.asked.is_none() && trace.over.is_none()) {
+            Some(trace) => tokio::time::sleep_until(trace.due.into()).await,
             None => std::future::pending().await,
         }
     }
 
-    /// Asks for what the trace says further, or for the memory: a recording has one of them.
+    /// Asks for what the trace says further.
     pub fn ask(&mut self, link: &mut Link) -> Result<(), pitwall_inspector::Error> {
         if let Some(trace) = &mut self.trace {
             let text = expression::read_trace(trace.offset);
             trace.asked = Some(link.connection.send(&link::evaluate(&text))?);
         }
-        if let Some(budget) = &mut self.budget {
-            let text = expression::memory_outside_of_heap();
-            budget.asked = Some(link.connection.send(&link::evaluate(&text))?);
-        }
         Ok(())
     }
 
-    /// Hears whether something is the answer. Says, with the numbers, when a heap sampling must end.
-    pub fn hear(&mut self, incoming: &Incoming<&[u8]>, now: Instant) -> Option<String> {
+    /// Hears whether something is the answer.
+    pub fn hear(&mut self, incoming: &Incoming<&[u8]>, now: Instant) {
         let (id, answer) = match incoming {
             Incoming::Reply { id, result } => (*id, link::value(result).map_err(|error| error.to_string())),
             Incoming::Refused { id, message, .. } => (*id, Err(message.clone())),
-            _ => return None,
+            _ => return,
         };
-        if let Some(trace) = self.trace.as_mut().filter(|trace| trace.asked == Some(id)) {
-            trace.asked = None;
-            let read =
-                answer.and_then(|value| TraceRead::from_value(&value).map_err(|error| error.to_string()));
-            match read {
-                Ok(read) => trace.take(&read, now),
-                Err(error) => trace.over = Some(error),
-            }
-            return None;
+        let Some(trace) = self.trace.as_mut().filter(|trace| trace.asked == Some(id)) else { return };
+        trace.asked = None;
+        let read = answer.and_then(|value| TraceRead::from_value(&value).map_err(|error| error.to_string()));
+        match read {
+            Ok(read) => trace.take(&read, now),
+            Err(error) => trace.over = Some(error),
         }
-        let budget = self.budget.as_mut().filter(|budget| budget.asked == Some(id))?;
-        (budget.asked, budget.due) = (None, now + BUDGET_PAUSE);
-        let grown = expression::bytes(&answer.ok()?).ok()?.saturating_sub(budget.before);
-        (grown > BUDGET).then(|| {
-            format!(
-                "its samples took {} MiB of the process's memory, more than the {} MiB that are allowed: the app allocates \
-                 much; a larger heapSampling.samplingInterval takes fewer",
-                grown >> 20,
-                BUDGET >> 20
-            )
-        })
     }
 
     /// Ends it all, when the profile is here. Without a `link` there is what had come before.
     pub async fn end(self, link: Option<&mut Link>, site: Site<'_>) -> Ended {
-        let Self { begun, mut trace, budget: _ } = self;
+        let Self { begun, mut trace } = self;
         let mut load = None;
         if let Some(link) = link {
             let ending = async {

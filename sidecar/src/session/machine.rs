@@ -786,8 +786,8 @@ fn extension(recording: &Recording) -> &'static str {
     }
 }
 
-/// Why this version of Node can't record it, if so.
-fn unsupported(recording: &Recording, node_version: &str) -> Option<String> {
+/// Why this version of Node (`process.version`) can't record it, if so.
+pub fn unsupported(recording: &Recording, node_version: &str) -> Option<String> {
     let major = node_version.strip_prefix('v').and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
     match recording.of_one() {
         Recording::HeapSampling { collected: true, .. } if major.is_some_and(|major| major < 20) => {
@@ -804,6 +804,6 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(super) fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -10,6 +10,7 @@
 
 mod begin;
 pub mod beside;
+pub mod budget;
 pub mod driver;
 mod effect;
 pub mod guard;
@@ -23,4 +24,5 @@ pub mod workers;
 
 pub use begin::Begun;
 pub use effect::{BeginError, Effect, Event};
-pub use machine::{ATTACH_PATIENCE, LATE_WATCH, Session, TRACE_MARGIN, switch_margin};
+pub(crate) use machine::micros;
+pub use machine::{ATTACH_PATIENCE, LATE_WATCH, Session, TRACE_MARGIN, switch_margin, unsupported};

@@ -1,6 +1,7 @@
 //! What is asked of the inspector before and at the start of a recording.
 
 use super::beside::Beside;
+use super::budget::Verdict;
 use super::effect::BeginError;
 use super::preflight::Measured;
 use super::workers::Workers;
@@ -8,8 +9,9 @@ use crate::attach::ladder::failure;
 use crate::attach::link::{CallError, Link, ending, evaluate};
 use crate::clock;
 use crate::discover::procfs::ProcRoot;
-use crate::publish::chunks::Chunks;
 use crate::publish::collect::{Another, CollectError, Collected, collect};
+use crate::publish::cpu_chunks::CpuChunks;
+use crate::publish::heap_chunks::HeapChunks;
 use crate::publish::spool::Spool;
 use pitwall_inspector::{Command, Event, Incoming, expression};
 use pitwall_protocol::{FailureReason, ProcessId, Recording};
@@ -31,8 +33,10 @@ const SHORTEST_CHUNK_MS: u32 = 100;
 pub struct Underway {
     /// What its start took.
     pub took: Duration,
-    /// What takes it over while it runs, where it comes in chunks.
-    pub chunks: Option<Chunks>,
+    /// What takes a CPU recording over while it runs, where it comes in chunks.
+    pub cpu_chunks: Option<CpuChunks>,
+    /// The same of a heap sampling that keeps what was collected.
+    pub heap_chunks: Option<HeapChunks>,
     /// The worker threads that are recorded beside the main thread.
     pub workers: Option<Workers>,
     /// What is measured and traced beside it.
@@ -78,29 +82,46 @@ impl Underway {
     /// # Cancel safety
     /// May be dropped at any time: what has come is kept.
     pub async fn record(&mut self, link: &mut Link) -> Result<Heard, CollectError> {
-        if let Some(chunks) = &mut self.chunks {
+        if let Some(chunks) = &mut self.cpu_chunks {
             chunks.record(link, &mut self.beside).await?;
             return Ok(Heard::Exiting);
         }
+        let Self { heap_chunks, beside, workers, .. } = self;
         while !link.exiting {
             let incoming = tokio::select! {
-                () = self.beside.due() => {
-                    self.beside.ask(link)?;
+                () = beside.due() => {
+                    beside.ask(link)?;
+                    continue;
+                }
+                () = due(heap_chunks.as_ref()) => {
+                    if let Some(chunks) = heap_chunks {
+                        chunks.ask(link)?;
+                    }
                     continue;
                 }
                 incoming = link.connection.next() => incoming?,
             };
-            if let Some(numbers) = self.beside.hear(&incoming, clock::now()) {
-                return Ok(Heard::OverBudget(numbers));
-            }
+            let now = clock::now();
+            beside.hear(&incoming, now);
+            let verdict = match heap_chunks {
+                Some(chunks) => chunks.hear(&incoming, now)?,
+                None => Verdict::GoOn,
+            };
             match incoming {
                 Incoming::Event(Event::WaitingForDisconnect) => link.exiting = true,
                 Incoming::Event(event) => {
-                    if let Some(workers) = &mut self.workers {
+                    if let Some(workers) = workers {
                         workers.heard(event);
                     }
                 }
                 Incoming::Closed(closed) => return Err(CollectError::Lost(ending(closed))),
+                _ => {}
+            }
+            match (verdict, heap_chunks.as_mut()) {
+                (Verdict::TakeOver { coarser }, Some(chunks)) if !link.exiting => {
+                    chunks.turn(link, coarser, now)?;
+                }
+                (Verdict::End(numbers), _) => return Ok(Heard::OverBudget(numbers)),
                 _ => {}
             }
         }
@@ -109,8 +130,11 @@ impl Underway {
 
     /// What had come over of a recording whose connection ended as `how` says.
     pub async fn salvage(self, how: String, site: Site<'_>) -> Result<Collected, CollectError> {
-        let Some(chunks) = self.chunks else { return Err(CollectError::Lost(how)) };
-        let mut collected = chunks.collect(Err(how)).await?;
+        let mut collected = match (self.cpu_chunks, self.heap_chunks) {
+            (Some(chunks), _) => chunks.collect(Err(how)).await?,
+            (None, Some(chunks)) => chunks.collect(Err(how)).await?,
+            (None, None) => return Err(CollectError::Lost(how)),
+        };
         collected.with(self.beside.end(None, site).await);
         Ok(collected)
     }
@@ -126,7 +150,7 @@ impl Underway {
         enough: &Notify,
     ) -> Result<Collected, CollectError> {
         let Site { spool, file, .. } = site;
-        if let Some(chunks) = self.chunks {
+        if let Some(chunks) = self.cpu_chunks {
             let mut collected = chunks.collect(Ok(link)).await?;
             let there = collected.cut.is_none().then_some(link);
             collected.with(self.beside.end(there, site).await);
@@ -137,7 +161,10 @@ impl Underway {
             return series(link, spool, file, recording, (*count, interval), progress, enough).await;
         }
         let recording = recording.of_one();
-        let mut collected = collect(link, spool, file, recording, &mut progress).await?;
+        let mut collected = match self.heap_chunks {
+            Some(chunks) => chunks.collect(Ok(&mut *link)).await?,
+            None => collect(link, spool, file, recording, &mut progress).await?,
+        };
         if let Some(workers) = self.workers {
             let of_workers = workers.collect(link, spool, file, recording).await;
             (collected.more, collected.remark, collected.cut) = of_workers;
@@ -145,6 +172,14 @@ impl Underway {
         let there = collected.cut.is_none().then_some(link);
         collected.with(self.beside.end(there, site).await);
         Ok(collected)
+    }
+}
+
+/// Waits until a heap sampling is to be asked how much memory it takes.
+async fn due(chunks: Option<&HeapChunks>) {
+    match chunks {
+        Some(chunks) => chunks.due().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -219,10 +254,10 @@ pub async fn begin(link: &mut Link, site: Site<'_>, wish: Wish<'_>) -> Result<Un
         Recording::Cpu { .. } | Recording::CpuInChunks { .. } => {
             within(Beside::begin(link, trace)).await?.map_err(BeginError::Failed)?
         }
-        Recording::HeapSampling { collected: true, .. } => within(Beside::budget(link)).await?,
         _ => Beside::default(),
     };
     within(async {
+        let mut heap_chunks = None;
         let start = match recording.of_one() {
             Recording::Cpu { sampling_interval_us } | Recording::CpuInChunks { sampling_interval_us, .. } => {
                 let interval = Duration::from_micros((*sampling_interval_us).into());
@@ -237,17 +272,23 @@ pub async fn begin(link: &mut Link, site: Site<'_>, wish: Wish<'_>) -> Result<Un
                     && !link.exiting
                 {
                     let length = Duration::from_millis((*chunk_ms).max(SHORTEST_CHUNK_MS).into());
-                    let (chunks, took) = Chunks::begin(link, site.spool, site.file, interval, length).await?;
-                    return Ok(Some(Underway { took, chunks: Some(chunks), workers: None, beside }));
+                    let (chunks, took) =
+                        CpuChunks::begin(link, site.spool, site.file, interval, length).await?;
+                    let cpu_chunks = Some(chunks);
+                    return Ok(Some(Underway { took, cpu_chunks, beside, ..Underway::default() }));
                 }
                 Command::ProfilerStart
             }
             Recording::HeapSampling { sampling_interval_bytes, collected } => {
+                let (interval, collected) = (*sampling_interval_bytes, *collected);
                 link.call(&Command::HeapProfilerEnable).await?;
-                Command::HeapProfilerStartSampling {
-                    interval: *sampling_interval_bytes,
-                    collected: *collected,
+                if collected {
+                    // The samples of several threads share the process's memory: which of them takes it can't be told.
+                    let may_turn = !matches!(recording, Recording::AllThreads { .. });
+                    let Site { spool, file, .. } = site;
+                    heap_chunks = Some(HeapChunks::begin(link, spool, file, interval, may_turn).await?);
                 }
+                Command::HeapProfilerStartSampling { interval, collected }
             }
             Recording::HeapSnapshot { .. } => {
                 if node_version.starts_with("v20.") {
@@ -284,7 +325,7 @@ pub async fn begin(link: &mut Link, site: Site<'_>, wish: Wish<'_>) -> Result<Un
         let asked = clock::now();
         link.call(&start).await?;
         let took = clock::now().saturating_duration_since(asked);
-        Ok(Some(Underway { took, chunks: None, workers, beside }))
+        Ok(Some(Underway { took, cpu_chunks: None, heap_chunks, workers, beside }))
     })
     .await?
     .ok_or(BeginError::Exiting)

@@ -75,6 +75,13 @@ impl Pod {
         std::fs::set_permissions(self.dir.path(), std::fs::Permissions::from_mode(0o755)).expect("ours");
     }
 
+    /// Waits until the sidecar has logged this.
+    pub(crate) async fn logs(&self, text: &str) {
+        while !self.log().contains(text) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
     /// What the sidecar has logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()

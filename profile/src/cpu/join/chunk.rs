@@ -3,18 +3,18 @@
 use std::io::Read;
 
 use super::JoinLimits;
-use super::tree::{CallFrame, Tree, UNKNOWN_FRAME};
 use crate::cpu::profile::{Link, Shape};
 use crate::cpu::read::{Sampled, id, parts, too_large};
 use crate::error::ReadError;
 use crate::json::Json;
+use crate::tree::Tree;
 
 /// 71 years in microseconds. The difference of two such times is a number that every reader takes.
 const LATEST: i64 = 1 << 51;
 
 /// A chunk that is consistent. Its nodes are numbered as they come.
 pub(super) struct Chunk {
-    /// The index of each node's parent; [`NONE`](crate::cpu::profile::NONE) for a root.
+    /// The index of each node's parent; [`NONE`](crate::tree::NONE) for a root.
     pub(super) parents: Vec<u32>,
     /// All nodes, each after its parent.
     pub(super) order: Vec<u32>,
@@ -79,7 +79,7 @@ impl Draft {
                 Ok(())
             }
             b"callFrame" => {
-                frame = Some(call_frame(json, tree)?);
+                frame = Some(tree.call_frame(json)?);
                 Ok(())
             }
             b"children" => json.array(|json| self.link(json, limits, |id| Link::Child { of, id })),
@@ -140,34 +140,5 @@ impl Draft {
         }
         self.lines.push(Ticks { node, line, count });
         Ok(())
-    }
-}
-
-/// The number of a function in the tree.
-fn call_frame<R: Read>(json: &mut Json<R>, tree: &mut Tree) -> Result<u32, ReadError> {
-    let (mut name, mut script, mut url) = (None, tree.text("0"), tree.text(""));
-    let (mut line, mut column) = (-1, -1);
-    json.object(|json, key| {
-        match &**key {
-            b"functionName" => name = Some(tree.text(json.raw_text()?)),
-            b"scriptId" => script = tree.text(json.raw_text()?),
-            b"url" => url = tree.text(json.raw_text()?),
-            b"lineNumber" => line = place(json)?,
-            b"columnNumber" => column = place(json)?,
-            _ => json.skip()?,
-        }
-        Ok(())
-    })?;
-    let Some(name) = name else { return json.shape("a callFrame has no functionName") };
-    Ok(match (name, script, url) {
-        (Some(name), Some(script), Some(url)) => tree.frame(CallFrame { name, script, url, line, column }),
-        _ => UNKNOWN_FRAME,
-    })
-}
-
-fn place<R: Read>(json: &mut Json<R>) -> Result<i32, ReadError> {
-    match i32::try_from(json.integer()?) {
-        Ok(number) => Ok(number),
-        Err(_) => json.shape("a line or column is out of range"),
     }
 }

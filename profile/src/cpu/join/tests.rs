@@ -6,6 +6,7 @@ use std::io::{Cursor, SeekFrom};
 use serde_json::Value;
 
 use super::*;
+use crate::tree::NOT_RECORDED;
 
 /// When a sample was taken, and the functions on its stack, as `a b c`.
 type Taken = (i64, &'static str);

@@ -4,31 +4,16 @@ use std::io::{self, Read, Seek, Write};
 
 use super::JoinError;
 use super::scratch::Scratch;
-use super::tree::{CallFrame, Whole};
-use crate::cpu::profile::NONE;
+use crate::tree::{NONE, Whole};
 
 pub(super) fn nodes(out: &mut impl Write, tree: &Whole) -> io::Result<()> {
-    let mut first_child = vec![NONE; tree.nodes.len()];
-    let mut next_sibling = vec![NONE; tree.nodes.len()];
-    let mut number = u32::try_from(tree.nodes.len()).expect("nodes are limited");
-    for node in tree.nodes.iter().rev() {
-        number -= 1;
-        if node.parent != NONE {
-            next_sibling[number as usize] = std::mem::replace(&mut first_child[node.parent as usize], number);
-        }
-    }
+    let (first_child, next_sibling) = tree.families();
     let mut lines = tree.lines.as_slice();
     write!(out, "{{\"nodes\":[")?;
     for (number, node) in (0u32..).zip(&tree.nodes) {
-        let CallFrame { name, script, url, line, column } = tree.frames[node.frame as usize];
-        let (name, script, url) = (tree.text(name), tree.text(script), tree.text(url));
-        write!(
-            out,
-            r#"{}{{"id":{},"callFrame":{{"functionName":"{name}","scriptId":"{script}","url":"{url}","lineNumber":{line},"columnNumber":{column}}},"hitCount":{}"#,
-            comma(number == 0),
-            number + 1,
-            node.hits,
-        )?;
+        write!(out, "{}{{\"id\":{},", comma(number == 0), number + 1)?;
+        tree.call_frame(out, node)?;
+        write!(out, ",\"hitCount\":{}", node.hits)?;
         let mut child = first_child[number as usize];
         if child != NONE {
             write!(out, ",\"children\":[{}", child + 1)?;

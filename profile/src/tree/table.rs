@@ -6,8 +6,8 @@ const FREE: u32 = u32::MAX;
 
 /// Entries in the order in which they came, found by a key that each holds: `key_of`, which must always be the same.
 /// Beside the entries it takes 5 to 11 bytes for each.
-pub(super) struct Table<Entry> {
-    pub(super) entries: Vec<Entry>,
+pub(crate) struct Table<Entry> {
+    pub(crate) entries: Vec<Entry>,
     /// Open addressing: at most three quarters are taken.
     slots: Vec<u32>,
     // Apps choose the keys.
@@ -15,16 +15,16 @@ pub(super) struct Table<Entry> {
 }
 
 impl<Entry> Table<Entry> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { entries: Vec::new(), slots: vec![FREE; 16], random: RandomState::new() }
     }
 
-    pub(super) fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.entries.len()).expect("tables are limited")
     }
 
     /// The number of the entry with a key.
-    pub(super) fn find<Key: Eq + Hash>(&self, key: &Key, key_of: impl Fn(&Entry) -> Key) -> Option<u32> {
+    pub(crate) fn find<Key: Eq + Hash>(&self, key: &Key, key_of: impl Fn(&Entry) -> Key) -> Option<u32> {
         let mut slot = self.first_slot(key);
         while self.slots[slot] != FREE {
             let number = self.slots[slot];
@@ -37,7 +37,7 @@ impl<Entry> Table<Entry> {
     }
 
     /// Adds an entry whose key isn't there yet.
-    pub(super) fn push<Key: Eq + Hash>(&mut self, entry: Entry, key_of: impl Fn(&Entry) -> Key) -> u32 {
+    pub(crate) fn push<Key: Eq + Hash>(&mut self, entry: Entry, key_of: impl Fn(&Entry) -> Key) -> u32 {
         let number = self.len();
         self.entries.push(entry);
         if self.entries.len() * 4 > self.slots.len() * 3 {
@@ -49,7 +49,7 @@ impl<Entry> Table<Entry> {
     }
 
     /// Forgets all entries from a number on.
-    pub(super) fn truncate<Key: Eq + Hash>(&mut self, count: u32, key_of: impl Fn(&Entry) -> Key) {
+    pub(crate) fn truncate<Key: Eq + Hash>(&mut self, count: u32, key_of: impl Fn(&Entry) -> Key) {
         if count < self.len() {
             self.entries.truncate(count as usize);
             self.index(self.slots.len(), key_of);

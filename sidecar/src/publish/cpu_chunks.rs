@@ -6,7 +6,8 @@
 //! come over is there.
 
 use super::collect::{CollectError, Collected, heard};
-use super::spool::{Compression, Room, Spool, SpoolError, Spooled};
+use super::joining::{Arriving, Finished, Join, Joining, unwritten};
+use super::spool::{Room, Spool, Writer};
 use crate::attach::link::{self, CallError, Link, ending};
 use crate::clock;
 use crate::session::beside::Beside;
@@ -14,19 +15,15 @@ use pitwall_inspector::{Command, CommandId, Event, EventStream, Incoming, expres
 use pitwall_profile::cpu::{JoinError, JoinLimits, Joined, Joiner};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
 
 /// A recording that the app ends is begun again at most this often.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// The largest chunk that is taken.
-const LARGEST_CHUNK: u64 = 64 << 20;
 /// The most samples of the joined profile: `DevTools` opens some 2 million.
 const MOST_SAMPLES: u64 = 2_000_000;
 /// Some 10 MiB for the tree of one recording at worst.
 const LIMITS: JoinLimits = JoinLimits {
-    chunk_bytes: LARGEST_CHUNK,
+    chunk_bytes: super::joining::LARGEST_CHUNK,
     chunk_nodes: 50_000,
     chunk_samples: 200_000,
     samples: 20_000_000,
@@ -36,12 +33,9 @@ const LIMITS: JoinLimits = JoinLimits {
     text: 2 << 20,
 };
 
-/// A chunk is in memory while it is added, one in all recordings.
-static ADDING: Mutex<()> = Mutex::new(());
-
 /// A recording under way.
 #[derive(Debug)]
-pub struct Chunks {
+pub struct CpuChunks {
     spool: Spool,
     file: String,
     /// The chunk that is being recorded, by its title.
@@ -57,7 +51,7 @@ pub struct Chunks {
     asked: Option<(CommandId, Instant)>,
     arriving: Option<Arriving>,
     arrivals: u32,
-    joining: mpsc::Sender<Work>,
+    joining: Joining<Joined>,
     stats: Stats,
 }
 
@@ -70,28 +64,7 @@ struct Stats {
     longest: Duration,
 }
 
-/// A profile that comes over, of ours or of the app's own: that is known at its end.
-#[derive(Debug)]
-struct Arriving {
-    file: File,
-    room: Room,
-    bytes: u64,
-    /// Whether all of it so far is in the file.
-    whole: bool,
-}
-
-enum Work {
-    Add(Arriving),
-    Finish { into: String, reply: oneshot::Sender<Result<Finished, CollectError>> },
-}
-
-struct Finished {
-    spooled: Spooled,
-    joined: Joined,
-    left_out: u32,
-}
-
-impl Chunks {
+impl CpuChunks {
     /// Begins to record. `file` will be the artifact's name on the spool. Says what the start took.
     ///
     /// The profiler must be enabled, and its interval set.
@@ -106,9 +79,11 @@ impl Chunks {
         let now = clock::now();
         link::value(&link.call(&within(&expression::begin_chunk(&title))).await?)?;
         let took = clock::now().saturating_duration_since(now);
-        let (joining, works) = mpsc::channel();
-        let (of, name) = (spool.clone(), file.to_owned());
-        tokio::task::spawn_blocking(move || join(&of, &name, interval, &works));
+        let (of, name) = (spool.clone(), format!("{file}.samples"));
+        let joining = Joining::begin(spool, move || {
+            let (file, room) = of.scratch(&name)?;
+            Ok(Joiner::new(Samples { file, room, bytes: 0 }, interval, LIMITS))
+        });
         let chunks = Self {
             spool: spool.clone(),
             file: file.to_owned(),
@@ -137,8 +112,7 @@ impl Chunks {
                 () = beside.due() => beside.ask(link)?,
                 incoming = link.connection.next() => {
                     let (incoming, now) = (incoming?, clock::now());
-                    // Samples of the CPU have no budget: they come over with each chunk.
-                    let _ = beside.hear(&incoming, now);
+                    beside.hear(&incoming, now);
                     if self.take(incoming, now)? {
                         link.exiting = true;
                     }
@@ -158,26 +132,20 @@ impl Chunks {
             Err(how) => Some(how),
         };
         let took = clock::now().saturating_duration_since(asked).max(self.stats.longest);
-        let (reply, finished) = oneshot::channel();
-        // The thread ends when it is dropped, not before.
-        self.joining.send(Work::Finish { into: self.file.clone(), reply }).ok();
-        let finished = match finished.await {
-            Ok(Ok(finished)) => finished,
-            Ok(Err(CollectError::Join(JoinError::Empty))) if cut.is_some() => {
+        let Finished { spooled, joined, left_out } = match self.joining.finish(self.file).await {
+            Err(CollectError::Join(JoinError::Empty)) if cut.is_some() => {
                 return Err(CollectError::Lost(cut.unwrap_or_default()));
             }
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return Err(CollectError::Lost("the joining thread ended".to_owned())),
+            finished => finished?,
         };
-        self.stats.left_out += finished.left_out;
-        let joined = &finished.joined;
+        self.stats.left_out += left_out;
         tracing::info!(?joined, stats = ?self.stats, "joined");
         let micros = u64::try_from(joined.end - joined.start).unwrap_or(0);
         Ok(Collected {
-            spooled: finished.spooled,
+            spooled,
             took,
             more: vec![],
-            remark: remark(joined, self.stats),
+            remark: remark(&joined, self.stats),
             recorded: Some(Duration::from_micros(micros)),
             load: None,
             cut,
@@ -249,13 +217,9 @@ impl Chunks {
             Some(arriving) => arriving,
             none => {
                 self.arrivals += 1;
-                match self.spool.scratch(&format!("{}.{}.chunk", self.file, self.arrivals)) {
-                    Ok((file, room)) => none.insert(Arriving { file, room, bytes: 0, whole: true }),
-                    Err(error) => {
-                        tracing::warn!(%error, "a chunk has no place");
-                        return;
-                    }
-                }
+                let name = format!("{}.{}.chunk", self.file, self.arrivals);
+                let Some(arriving) = Arriving::begin(&self.spool, &name) else { return };
+                none.insert(arriving)
             }
         };
         arriving.put(bytes);
@@ -276,37 +240,7 @@ impl Chunks {
         } else {
             return;
         }
-        match arriving {
-            Some(arriving) if arriving.whole => {
-                // The thread ends when it is dropped, not before.
-                self.joining.send(Work::Add(arriving)).ok();
-            }
-            _ => self.stats.left_out += 1,
-        }
-    }
-}
-
-impl Arriving {
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
-        if !self.whole {
-            return;
-        }
-        let mut put = || -> Result<(), SpoolError> {
-            self.room.take(bytes.len() as u64)?;
-            self.file.write_all(bytes).map_err(|source| self.room.io(source))
-        };
-        let refused = if self.bytes > LARGEST_CHUNK {
-            Some(format!("it has more than {} MiB", LARGEST_CHUNK >> 20))
-        } else {
-            put().err().map(|error| error.to_string())
-        };
-        if let Some(why) = refused {
-            tracing::warn!(why, "a chunk is left out");
-            self.whole = false;
-            self.file.set_len(0).ok();
-            self.room.give_back();
-        }
+        self.stats.left_out += u32::from(!self.joining.add(arriving));
     }
 }
 
@@ -345,37 +279,20 @@ impl Write for Samples {
     }
 }
 
-/// Joins chunks until the recording is finished or given up.
-fn join(spool: &Spool, file: &str, interval: Duration, works: &mpsc::Receiver<Work>) {
-    let samples = spool.scratch(&format!("{file}.samples"));
-    let samples = samples.map(|(file, room)| Samples { file, room, bytes: 0 });
-    let mut all = samples.map(|samples| Joiner::new(samples, interval, LIMITS));
-    let mut left_out = 0;
-    for work in works {
-        match (work, &mut all) {
-            (Work::Add(mut chunk), Ok(all)) => {
-                let _one = ADDING.lock().unwrap_or_else(PoisonError::into_inner);
-                let added = chunk.file.rewind().map_err(|source| chunk.room.io(source).to_string());
-                let added = added.and_then(|()| all.add(&chunk.file).map_err(|error| error.to_string()));
-                match added {
-                    Ok(added) => tracing::debug!(?added, "a chunk"),
-                    Err(why) => {
-                        tracing::warn!(why, "a chunk is left out");
-                        left_out += 1;
-                    }
-                }
-            }
-            (Work::Add(_), Err(_)) => {}
-            (Work::Finish { into, reply }, _) => {
-                let finished = all.map_err(CollectError::Spool).and_then(|all| {
-                    let mut writer = spool.create(&into, Compression::default())?;
-                    let joined = all.finish(&mut writer, MOST_SAMPLES)?;
-                    Ok(Finished { spooled: writer.finish()?, joined, left_out })
-                });
-                reply.send(finished).ok();
-                return;
-            }
-        }
+impl Join for Joiner<Samples> {
+    type Joined = Joined;
+
+    fn add(&mut self, chunk: &File) -> Result<(), String> {
+        let added = Joiner::add(self, chunk).map_err(|error| error.to_string())?;
+        tracing::debug!(?added, "a chunk");
+        Ok(())
+    }
+
+    fn finish(self, into: &mut Writer) -> Result<Joined, CollectError> {
+        Joiner::finish(self, into, MOST_SAMPLES).map_err(|error| match error {
+            JoinError::Write(source) => unwritten(source),
+            other => other.into(),
+        })
     }
 }
 
