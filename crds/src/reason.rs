@@ -124,7 +124,7 @@ reasons! {
     TraceRefused => "Change what the message names, or record without cpu.traceOptimizations.",
     /// Node.js answered a profiler command with an error.
     ProfilerFailed => "Try again; if it stays so, report it with the message.",
-    /// The process ended while it was recorded, and nothing could be saved.
+    /// The process ended while it was recorded, or just before, and nothing could be saved.
     ProcessExited => "See why the process ended, then make a new request.",
     /// The sidecar's worker died while it recorded; the inspector was closed, the recording is lost.
     SidecarRestarted => "Make a new request.",

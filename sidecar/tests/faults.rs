@@ -81,6 +81,47 @@ async fn a_worker_that_is_killed_while_recording_is_followed_by_one_that_closes_
     pod.published(&channel.end().await);
 }
 
+/// Starts a program that SIGUSR1 would end, under a pid that has just become free.
+async fn takes_over_the_pid(pod: &Pod, pid: u32) -> tokio::process::Child {
+    for _ in 0..200 {
+        // The kernel gives the next free one.
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).expect("root may choose pids");
+        let mut other = Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("it starts");
+        if other.id() == Some(pid) {
+            pod.container.admit(pid);
+            return other;
+        }
+        other.kill().await.expect("it is killed");
+    }
+    panic!("others were given the pid {pid} each time");
+}
+
+#[tokio::test]
+async fn a_process_that_got_the_pid_of_one_that_ended_is_left_alone() {
+    let (mut pod, mut channel) = Pod::connected().await;
+    let mut app = pod.app(NODE).await;
+    let before = pod.start("r", app.id(), LONG);
+    pod.begin(&mut channel, &before).await;
+    channel.report(|report| matches!(report.phase, SessionPhase::Recording { .. })).await;
+    // Nobody sees the app end: the next worker finds another process where an inspector was open.
+    pod.kill_worker().await;
+    app.child.kill().await.expect("it is killed");
+    let mut other = takes_over_the_pid(&pod, before.process.pid).await;
+    pod.start_worker();
+    let (mut channel, hello) = pod.operator.welcome().await;
+    let [session] = hello.sessions.as_slice() else { panic!("one session: {hello:?}") };
+    let end = if session.phase.is_end() { session.clone() } else { channel.end().await };
+    assert_eq!(failed(&end).0, FailureReason::SidecarRestarted);
+    pod.acknowledge(&mut channel, &end).await;
+
+    // And a request that was made for the process that ended isn't one for this.
+    pod.begin(&mut channel, &pod.start("again", before.process, WINDOW)).await;
+    let end = channel.end().await;
+    assert_eq!(failed(&end).0, FailureReason::ProcessGone);
+    pod.acknowledge(&mut channel, &end).await;
+    assert_eq!(other.try_wait().expect("it can be asked"), None, "it lives");
+}
+
 #[tokio::test]
 async fn a_worker_that_is_killed_while_uploading_is_followed_by_one_that_publishes() {
     let (mut pod, mut channel) = Pod::connected().await;

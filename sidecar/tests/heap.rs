@@ -165,6 +165,20 @@ async fn a_dry_run_proves_and_checks_and_leaves_everything_as_it_was() {
     }
 }
 
+#[tokio::test]
+async fn a_dry_run_says_what_this_version_of_node_can_not_record() {
+    let (pod, mut channel) = Pod::connected().await;
+    let app = heap_app(&pod, EVERY_NODE[0]).await;
+    let recording = Recording::Check { recording: Box::new(sampling(true)) };
+    let end =
+        run(&pod, &mut channel, &Start { recording, ..pod.start("r", app.id(), Duration::from_mins(5)) })
+            .await;
+    let SessionPhase::Failed(failure) = &end.phase else { panic!("{end:?}") };
+    assert_eq!(failure.reason, FailureReason::UnsupportedByNode);
+    assert_eq!(app.other_ports(), [] as [u16; 0]);
+    pod.acknowledge(&mut channel, &end).await;
+}
+
 /// The ids of the objects of this class in a snapshot.
 fn ids_of(snapshot: &serde_json::Value, class: &str) -> Vec<u64> {
     let fields = snapshot["snapshot"]["meta"]["node_fields"].as_array().expect("fields");

@@ -14,6 +14,7 @@ use pod::{PATIENCE, Pod};
 use std::fmt::Debug;
 use std::time::Duration;
 
+const NODE: &str = "22.23.3";
 const NO_PORT: [u16; 0] = [];
 const WINDOW: Duration = Duration::from_secs(2);
 
@@ -220,4 +221,45 @@ rows! {
     a_cpu_recording_of_all_threads_survives_every_fault: Kind::CpuOfAllThreads,
     a_heap_sampling_survives_every_fault: Kind::HeapSampling,
     a_heap_snapshot_survives_every_fault: Kind::HeapSnapshot,
+}
+
+/// The app ends so long after a recording of a tenth of a second was asked for: whatever it finds under way.
+async fn moment(fault: Fault, after: Duration) {
+    let (pod, mut channel) = Pod::connected().await;
+    let mut app = App::node(&pod.container, NODE, &["--inspect-port=0"], "matrix.js").await;
+    let recording = Kind::Cpu.recording();
+    let start = Start { recording, ..pod.start("r", app.id(), Duration::from_millis(100)) };
+    pod.begin(&mut channel, &start).await;
+    tokio::time::sleep(after).await;
+    match fault {
+        Fault::AppKilled => app.child.kill().await.expect("it is killed"),
+        _ => app.hears("exit").await,
+    }
+    let end = pod.end(&mut channel).await;
+    match &end.phase {
+        SessionPhase::Published { .. } => drop(pod.published(&end)),
+        SessionPhase::Failed(failure) => {
+            let gone = [FailureReason::ProcessGone, FailureReason::ProcessExited].contains(&failure.reason);
+            assert!(gone, "{fault:?} after {after:?}: {failure:?}");
+        }
+        other => panic!("{fault:?} after {after:?}: {other:?}"),
+    }
+    if fault == Fault::AppExits {
+        let status = app.child.wait().await.expect("it ends");
+        assert_eq!(status.code(), Some(7), "{after:?}: {status}");
+    }
+    pod.acknowledge(&mut channel, &end).await;
+}
+
+#[tokio::test]
+async fn an_app_that_ends_at_any_moment_is_told_of_once() {
+    for fault in [Fault::AppExits, Fault::AppKilled] {
+        let moments: Vec<_> = (0..36).map(|step| Duration::from_millis(10 * step)).collect();
+        for moments in moments.chunks(3) {
+            let cells = moments.iter().map(|&after| tokio::spawn(moment(fault, after)));
+            for cell in cells.collect::<Vec<_>>() {
+                cell.await.expect("as it should");
+            }
+        }
+    }
 }

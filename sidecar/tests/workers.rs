@@ -2,7 +2,10 @@
 
 mod pod;
 
-use pitwall_protocol::{EarlyEnd, NamedArtifact, Recording, SessionPhase, SessionReport, Start};
+use pitwall_protocol::{
+    Check, ContainerBounds, EarlyEnd, FailureReason, NamedArtifact, Recording, RequestUid, SessionPhase,
+    SessionReport, Start,
+};
 use pitwall_test_node::EVERY_NODE;
 use pod::app::App;
 use pod::{Pod, hottest};
@@ -54,6 +57,8 @@ async fn each_worker_thread_has_a_profile_of_its_own_and_one_that_is_blocked_is_
         }
         let remark = end.remark.clone().expect("one is missing");
         assert!(remark.starts_with("3 of 4 worker threads are recorded"), "{remark}");
+        let preflight = end.preflight.clone().expect("threads are counted before");
+        assert_eq!(preflight.growth_bytes, (64 + 4 * 16) << 20, "{preflight:?}");
         assert!(end.attach.as_ref().expect("it attached").closed);
         assert_eq!(app.other_ports(), [] as [u16; 0]);
         app.serves().await;
@@ -80,6 +85,31 @@ async fn allocations_of_worker_threads_are_sampled() {
         assert_eq!((end.remark.as_deref(), app.other_ports()), (None, vec![]));
         pod.acknowledge(&mut channel, &end).await;
     }
+}
+
+#[tokio::test]
+async fn threads_whose_profiles_could_pass_the_memory_limit_are_not_recorded_unless_overridden() {
+    let (pod, mut channel) = Pod::connected().await;
+    let app = app(&pod, NODE, 4).await;
+    let bounds = ContainerBounds { memory_bytes: Some(128 << 20), ..ContainerBounds::default() };
+    let recording = of_all_threads(CPU, 8);
+    let start = Start { recording, bounds, ..pod.start("r", app.id(), Duration::from_secs(1)) };
+    pod.begin(&mut channel, &start).await;
+    let end = pod.end(&mut channel).await;
+    let SessionPhase::Failed(failure) = &end.phase else { panic!("{end:?}") };
+    assert_eq!(failure.reason, FailureReason::PreflightRefused);
+    let message = &failure.message;
+    assert!(message.contains("a recording of 5 threads") && message.ends_with("MemoryLimit"), "{message}");
+    assert_eq!(app.other_ports(), [] as [u16; 0]);
+    pod.acknowledge(&mut channel, &end).await;
+
+    let grant = pod.store.grant("again", pod::PART, 1, 100);
+    let request = RequestUid("again".into());
+    let again = Start { request, grant, overridden: vec![Check::MemoryLimit], ..start };
+    pod.begin(&mut channel, &again).await;
+    let end = pod.end(&mut channel).await;
+    assert_eq!(published(&pod, &end).1.len(), 3);
+    pod.acknowledge(&mut channel, &end).await;
 }
 
 #[tokio::test]

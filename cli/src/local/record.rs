@@ -38,7 +38,7 @@ use pitwall_sidecar::{
         spool::{Spool, Spooled},
     },
     session::{
-        ATTACH_PATIENCE, BeginError, LATE_WATCH, TRACE_MARGIN,
+        ATTACH_PATIENCE, BeginError, LATE_WATCH, TRACE_MARGIN, needs_preflight,
         preflight::{Allowed, preflight, refusal},
         recorder::{Heard, Site, Underway, Wish, begin, measure},
         switch_margin, unsupported,
@@ -292,8 +292,9 @@ impl Recorder<'_> {
             BeginError::Exiting => "the process was about to exit".to_owned(),
             BeginError::Failed(failure) => failure.message,
         };
-        if is_snapshot(self.recording) {
-            let measured = measure(link, self.proc, self.process, spool.left()).await.map_err(said)?;
+        if needs_preflight(self.recording) {
+            let measured =
+                measure(link, self.proc, self.process, spool.left(), self.recording).await.map_err(said)?;
             let facts = preflight(self.recording, &measured, &ContainerBounds::default(), Allowed::default());
             let overridden: Vec<_> = args.overridden.iter().map(|check| checked(*check)).collect();
             if let Some(why) = refusal(&facts, &overridden) {

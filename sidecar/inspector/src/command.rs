@@ -48,6 +48,8 @@ pub enum Command<'a> {
     /// `NodeWorker.enable`: a session with each worker thread, told by
     /// [`Event::WorkerAttached`](crate::Event::WorkerAttached) before the reply for those that run.
     NodeWorkerEnable,
+    /// `NodeWorker.disable`: ends these sessions.
+    NodeWorkerDisable,
     /// `NodeWorker.sendMessageToWorker`: what a worker thread is asked. Its answer is read by
     /// [`WorkerMessage`](crate::WorkerMessage).
     ToWorker {
@@ -85,6 +87,7 @@ impl Command<'_> {
             Self::DebuggerDisable => "Debugger.disable",
             Self::Evaluate { .. } => "Runtime.evaluate",
             Self::NodeWorkerEnable => "NodeWorker.enable",
+            Self::NodeWorkerDisable => "NodeWorker.disable",
             Self::ToWorker { .. } => "NodeWorker.sendMessageToWorker",
             Self::NodeRuntimeEnable => "NodeRuntime.enable",
             Self::NotifyWhenWaitingForDisconnect { .. } => "NodeRuntime.notifyWhenWaitingForDisconnect",
@@ -109,6 +112,7 @@ impl Command<'_> {
             | Self::HeapProfilerStopSampling
             | Self::DebuggerEnable
             | Self::DebuggerDisable
+            | Self::NodeWorkerDisable
             | Self::NodeRuntimeEnable => json!({}),
             Self::HeapProfilerStartSampling { interval, collected } => json!({
                 "samplingInterval": at_most_i32(interval.into()),

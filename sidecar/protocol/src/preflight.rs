@@ -21,6 +21,8 @@ pub enum Check {
     Deadline,
     /// What the time between the snapshots of a series costs. Always holds: it is there to be known.
     SeriesCost,
+    /// What a recording of all threads takes together. Always holds: it is there to be known.
+    ThreadsCost,
     /// A check that a newer side knows.
     #[serde(other)]
     Unknown,

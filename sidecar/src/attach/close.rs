@@ -112,7 +112,7 @@ pub async fn close_late(
     match await_inspector(eyes, proc, process, known, clock::now() + watch_for).await {
         Ok(inspector) => close(eyes, proc, process, None, &inspector.listener).await,
         Err(Unseen::Gone) => Closure::ProcessGone,
-        Err(Unseen::TimedOut) => Closure::NeverOpened,
+        Err(Unseen::TimedOut { .. }) => Closure::NeverOpened,
     }
 }
 

@@ -16,6 +16,8 @@ const FIRST_LOOKS: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// How long an inspector whose port is open may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a process whose inspector has gone again is waited for to end: Node closes it early in its exit.
+const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A proved connection.
 #[derive(Debug)]
@@ -53,7 +55,9 @@ pub async fn open(
     if let Some(listener) = &proved.opened {
         return join(process, proved, listener).await;
     }
-    eyes.signal(proc, process).await.map_err(OpenError::NotSignalled)?;
+    eyes.signal(proc, process)
+        .await
+        .map_err(|why| OpenError::NotSignalled(if proc.lives(process) { why } else { gone(process) }))?;
     let signalled = clock::now();
     let Inspector { listener, target } = await_inspector(
         eyes,
@@ -65,14 +69,15 @@ pub async fn open(
     .await
     .map_err(|unseen| match unseen {
         Unseen::Gone => OpenError::Silent(gone(process)),
-        Unseen::TimedOut => OpenError::Silent(failure(
+        Unseen::TimedOut { other } => OpenError::Silent(failure(
             FailureReason::InspectorDidNotOpen,
             format!(
-                "sent SIGUSR1 to pid {} and saw no new port of its within {} ms: the app has a SIGUSR1 \
+                "sent SIGUSR1 to pid {} and saw no inspector of its open within {} ms ({}): the app has a SIGUSR1 \
                      handler of its own, or is inside a long native call. Remove the handler, or try again; \
                      a port that opens within the next minute is closed",
                 process.pid,
-                patience.as_millis()
+                patience.as_millis(),
+                other.map_or_else(|| "no new port".to_owned(), |other| other.to_string())
             ),
         )),
     })?;
@@ -93,6 +98,9 @@ pub async fn open(
         Ok(Ok((link, node_version))) => {
             Ok(Opened { link, node_version, took: clock::now().saturating_duration_since(signalled) })
         }
+        Ok(Err(why)) if ends(proc, process, &listener).await => {
+            Err(OpenError::Silent(exited(process, &why.message)))
+        }
         Ok(Err(why)) => Err(OpenError::Unusable(why, listener)),
         Err(_) => {
             let why = silent(process, &listener);
@@ -111,6 +119,30 @@ fn silent(process: ProcessId, listener: &Listener) -> Failure {
     )
 }
 
+/// The failure of a process that ended before anything was recorded.
+pub fn exited(process: ProcessId, seen: &str) -> Failure {
+    failure(
+        FailureReason::ProcessExited,
+        format!("pid {} ended before the recording had begun ({seen}); nothing was recorded", process.pid),
+    )
+}
+
+/// Whether the process is on its way out: its inspector is closed, though nobody told it to.
+async fn ends(proc: &ProcRoot, process: ProcessId, listener: &Listener) -> bool {
+    let until = clock::now() + EXIT_PATIENCE;
+    while clock::now() < until {
+        if !proc.runs(process) {
+            return true;
+        }
+        let listeners = proc.listeners(process.pid).unwrap_or_default();
+        if listeners.iter().any(|one| one.inode == listener.inode) {
+            return false;
+        }
+        tokio::time::sleep(LONGEST_PAUSE).await;
+    }
+    false
+}
+
 /// Connects to the inspector that the process opened itself. It isn't ours to close: no switch is armed, and
 /// whatever fails here leaves nothing behind.
 async fn join(process: ProcessId, proved: &Proved, listener: &Listener) -> Result<Opened, OpenError> {
@@ -126,12 +158,15 @@ async fn join(process: ProcessId, proved: &Proved, listener: &Listener) -> Resul
 }
 
 /// Why no socket was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Unseen {
     /// The process ended.
     Gone,
-    /// Nothing opened in time.
-    TimedOut,
+    /// No inspector opened in time.
+    TimedOut {
+        /// What is behind the last port that opened.
+        other: Option<Error>,
+    },
 }
 
 /// An inspector that wasn't there before.
@@ -152,6 +187,7 @@ pub async fn await_inspector(
     until: Instant,
 ) -> Result<Inspector, Unseen> {
     let mut known = known.to_vec();
+    let mut other = None;
     let mut pause = FIRST_PAUSE;
     for look in 0_u32.. {
         let new: Vec<Listener> = proc
@@ -168,7 +204,7 @@ pub async fn await_inspector(
                     if held.contains(&listener.inode) {
                         match answer(&listener).await {
                             Answer::Inspector(target) => return Ok(Inspector { listener, target }),
-                            Answer::Other => {}
+                            Answer::Other(what) => other = Some(what),
                         }
                     }
                     known.push(listener.inode);
@@ -179,20 +215,20 @@ pub async fn await_inspector(
             return Err(Unseen::Gone);
         }
         if clock::now() >= until {
-            return Err(Unseen::TimedOut);
+            break;
         }
         tokio::time::sleep(pause).await;
         if look >= FIRST_LOOKS {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
-    Err(Unseen::TimedOut)
+    Err(Unseen::TimedOut { other })
 }
 
 /// What is behind a socket.
 enum Answer {
     Inspector(Option<SocketPath>),
-    Other,
+    Other(Error),
 }
 
 /// Asks a new socket of the process what it is. One that doesn't answer in time counts as an inspector: better
@@ -200,7 +236,7 @@ enum Answer {
 async fn answer(listener: &Listener) -> Answer {
     let asked = tokio::time::timeout(Duration::from_secs(2), pitwall_inspector::list(address(listener)));
     match asked.await {
-        Ok(Err(Error::NotAnInspector { .. } | Error::HttpCutShort { .. })) => Answer::Other,
+        Ok(Err(other @ (Error::NotAnInspector { .. } | Error::HttpCutShort { .. }))) => Answer::Other(other),
         Ok(Ok(mut targets)) if targets.len() == 1 => Answer::Inspector(targets.pop()),
         Ok(_) | Err(_) => Answer::Inspector(None),
     }

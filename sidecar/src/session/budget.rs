@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// 0.2 s to write out, on the main thread, and 50 MiB more for a moment.
 const OF_A_CHUNK: i64 = 8 << 20;
 /// The most that all may take, what the process's allocator keeps of earlier chunks included.
-const OF_ALL: i64 = 128 << 20;
+const OF_ALL: i64 = 256 << 20;
 /// The same where all samples come at the end.
 const OF_ONE: i64 = 32 << 20;
 /// The next chunk is to last so long.
@@ -21,11 +21,13 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 pub struct Budget {
     /// The process's memory outside of its heap before the sampling.
     before: i64,
-    /// What is allowed until the chunk is taken over. `None`: as soon as it is known what is left of the chunk before.
-    mark: Option<i64>,
+    /// What was taken when the chunk began. `None`: as soon as it is known what is left of the chunk before.
+    taken: Option<i64>,
     /// Whether it may come in chunks.
     may_turn: bool,
     begun: Instant,
+    /// The time in which the chunk took what a chunk may take, when it is to be taken over.
+    filled_in: Duration,
     /// How long a chunk may be: where an allocator keeps what was freed, memory doesn't show what a chunk takes.
     longest: Option<Duration>,
 }
@@ -47,7 +49,7 @@ pub enum Verdict {
 impl Budget {
     /// Of a sampling that begins. One that may not come in chunks only ends.
     pub fn new(before: i64, may_turn: bool, now: Instant) -> Self {
-        Self { before, mark: Some(OF_A_CHUNK), may_turn, begun: now, longest: None }
+        Self { before, taken: Some(0), may_turn, begun: now, filled_in: Duration::ZERO, longest: None }
     }
 
     /// When to look next.
@@ -68,10 +70,13 @@ impl Budget {
                 most >> 20
             ));
         }
-        let mark = *self.mark.get_or_insert(grown.max(0) + OF_A_CHUNK);
+        let taken = grown - *self.taken.get_or_insert(grown.max(0));
         let length = now.saturating_duration_since(self.begun);
-        if self.may_turn && (grown > mark || self.longest.is_some_and(|longest| length >= longest)) {
-            let times = LONG_ENOUGH.as_millis().div_ceil(length.as_millis().max(1));
+        if self.may_turn && (taken > OF_A_CHUNK || self.longest.is_some_and(|longest| length >= longest)) {
+            // An app that allocates gigabytes a second takes several times as much before anyone looks.
+            let over = taken.max(OF_A_CHUNK) as f64 / OF_A_CHUNK as f64;
+            self.filled_in = length.div_f64(over);
+            let times = LONG_ENOUGH.as_millis().div_ceil(self.filled_in.as_millis().max(1));
             let times = u32::try_from(times).unwrap_or(MOST_COARSER).clamp(2, MOST_COARSER);
             Verdict::TakeOver { coarser: times.next_power_of_two() }
         } else {
@@ -81,9 +86,8 @@ impl Budget {
 
     /// A chunk was taken over; the next one takes a sample so many times less often.
     pub fn taken_over(&mut self, coarser: u32, now: Instant) {
-        let length = now.saturating_duration_since(self.begun);
-        self.longest = Some(length.saturating_mul(coarser));
-        self.mark = None;
+        self.longest = Some(self.filled_in.saturating_mul(coarser));
+        self.taken = None;
         self.begun = now;
     }
 }
@@ -127,18 +131,24 @@ mod tests {
         assert_eq!(turns(&[-20, 5, 0, 8, 8, 3], 16), []);
         // An allocator that keeps what was freed: the time tells.
         let kept: Vec<_> = (0..40).map(|second: i64| (4 * second).min(12)).collect();
-        assert_eq!(turns(&kept, 16), [(4, 4), (20, 2)]);
+        assert_eq!(turns(&kept, 16), [(4, 4), (15, 2), (37, 2)]);
         // At the largest interval they are equally long.
         let turns = turns(&kept, 1);
         assert_eq!(
             turns.iter().map(|(second, _)| *second).collect::<Vec<_>>(),
-            [4, 8, 12, 16, 20, 24, 28, 32, 36, 40]
+            [4, 7, 10, 13, 16, 19, 22, 25, 28, 31, 34, 37, 40]
         );
     }
 
     #[test]
+    fn a_chunk_that_took_five_times_its_budget_is_followed_by_one_that_does_not() {
+        let kept = [40; 30];
+        assert_eq!(turns(&kept, 16), [(1, 16), (5, 4), (21, 2)]);
+    }
+
+    #[test]
     fn the_next_chunk_is_to_last_ten_seconds() {
-        for (full_at, coarser) in [(1, 16), (2, 8), (3, 4), (5, 2), (9, 2), (30, 2)] {
+        for (full_at, coarser) in [(1, 16), (2, 8), (3, 4), (5, 4), (9, 2), (30, 2)] {
             let memory: Vec<_> = (1..=full_at).map(|second| if second == full_at { 9 } else { 1 }).collect();
             assert_eq!(turns(&memory, 16), [(memory.len(), coarser)]);
         }
@@ -151,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_passes_the_budget_of_all_ends_with_the_numbers() {
-        for (may_turn, most) in [(true, 128), (false, 32)] {
+        for (may_turn, most) in [(true, 256), (false, 32)] {
             let ends = acted(&[1, most, most + 1], may_turn, 16);
             let Some((3, Verdict::End(numbers))) = ends.last() else { panic!("{ends:?}") };
             assert!(numbers.contains(&format!("more than the {most} MiB")), "{numbers}");

@@ -203,10 +203,10 @@ impl Driver {
                 Effect::Open { proved, patience, disarm_after, record } => {
                     self.open(proved, patience, disarm_after, record);
                 }
-                Effect::Measure => {
+                Effect::Measure { recording } => {
                     let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
                     self.begin(Lane::Inspector, async move {
-                        Event::Measured(measure(&link, &ground, process).await)
+                        Event::Measured(measure(&link, &ground, process, &recording).await)
                     });
                 }
                 Effect::Begin { recording, node_version, trace, file } => {
@@ -429,15 +429,20 @@ async fn prove(ground: &Ground, process: ProcessId, container: &ContainerRef) ->
         );
         return Err(gone(process));
     }
-    ladder::climb(&sighting)
+    // Of a process that is being ended, less can be read than is true of it.
+    ladder::climb(&sighting).map_err(|why| if ground.proc.lives(process) { why } else { gone(process) })
 }
 
 async fn measure(
     slot: &Mutex<Option<Link>>,
     ground: &Ground,
     process: ProcessId,
+    recording: &Recording,
 ) -> Result<Measured, BeginError> {
-    with(slot, async |link| recorder::measure(link, &ground.proc, process, ground.spool.left()).await).await
+    with(slot, async |link| {
+        recorder::measure(link, &ground.proc, process, ground.spool.left(), recording).await
+    })
+    .await
 }
 
 async fn with<T>(

@@ -98,7 +98,10 @@ pub enum Effect {
         record: Box<Record>,
     },
     /// Inspector's lane: measure what the preflight asks for.
-    Measure,
+    Measure {
+        /// Of this recording.
+        recording: Recording,
+    },
     /// Inspector's lane: start to record.
     Begin {
         /// What.

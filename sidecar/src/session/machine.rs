@@ -6,6 +6,7 @@ use super::preflight::{Allowed, Measured, preflight, refusal};
 use super::report::UPLOAD_PAUSE;
 use crate::attach::close::Closure;
 use crate::attach::ladder::{Proved, failure};
+use crate::attach::open::exited;
 use crate::discover::parse::Listener;
 use crate::journal::{Mark, Record, session_name};
 use crate::publish::collect::{Another, Collected};
@@ -249,9 +250,9 @@ impl Session {
                 self.attach = Some(Attach { opened_by, closed: false, attach_us: micros(took) });
                 if self.outcome.is_some() {
                     self.close(now, effects);
-                } else if self.wanted.dry_run || self.is_snapshot() {
+                } else if self.wanted.dry_run || needs_preflight(&self.wanted.recording) {
                     self.inspector = Inspector::Checking;
-                    effects.push(Effect::Measure);
+                    effects.push(Effect::Measure { recording: self.wanted.recording.clone() });
                 } else {
                     self.begin(now, effects);
                 }
@@ -261,10 +262,11 @@ impl Session {
                 self.inspector = Inspector::Settled;
             }
             Event::Silent(failure) => {
-                let process_gone = failure.reason == FailureReason::ProcessGone;
+                let over = [FailureReason::ProcessGone, FailureReason::ProcessExited];
+                let process_gone = over.contains(&failure.reason);
                 self.conclude(SessionPhase::Failed(failure));
                 if process_gone {
-                    self.inspector = Inspector::Settled;
+                    self.closed(Closure::ProcessGone, now, effects);
                 } else {
                     self.watch_late(now, effects);
                 }
@@ -419,30 +421,36 @@ impl Session {
             self.fail(FailureReason::PreflightRefused, format!("pid {}: {why}", self.process.pid));
             self.close(now, effects);
         } else if self.wanted.dry_run {
-            self.conclude(SessionPhase::Checked);
+            self.conclude(self.unfit().map_or(SessionPhase::Checked, SessionPhase::Failed));
             self.close(now, effects);
         } else {
             self.begin(now, effects);
         }
     }
 
-    fn begin(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let node_version = self.node_version.clone().unwrap_or_default();
-        if let Some(why) = unsupported(&self.wanted.recording, &node_version) {
-            self.fail(FailureReason::UnsupportedByNode, format!("pid {}: {why}", self.process.pid));
-            self.close(now, effects);
-            return;
+    /// Why this process can't be recorded as is wished, whatever it costs.
+    fn unfit(&self) -> Option<Failure> {
+        let node_version = self.node_version.as_deref().unwrap_or_default();
+        if let Some(why) = unsupported(&self.wanted.recording, node_version) {
+            return Some(failure(
+                FailureReason::UnsupportedByNode,
+                format!("pid {}: {why}", self.process.pid),
+            ));
         }
-        if let Some(option) = self.against_tracing.as_deref().filter(|_| self.wanted.trace_optimizations) {
-            let why = TraceBegun::Flag(option.to_owned());
-            self.conclude(SessionPhase::Failed(beside::refused(&why)));
+        let option = self.against_tracing.as_deref().filter(|_| self.wanted.trace_optimizations)?;
+        Some(beside::refused(&TraceBegun::Flag(option.to_owned())))
+    }
+
+    fn begin(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if let Some(failure) = self.unfit() {
+            self.conclude(SessionPhase::Failed(failure));
             self.close(now, effects);
             return;
         }
         self.inspector = Inspector::Beginning;
         effects.push(Effect::Begin {
             recording: self.wanted.recording.clone(),
-            node_version,
+            node_version: self.node_version.clone().unwrap_or_default(),
             trace: self.wanted.trace_optimizations.then(|| self.window + TRACE_MARGIN),
             file: self.file(),
         });
@@ -559,6 +567,14 @@ impl Session {
         }
         if let Some(how) = self.lost.take() {
             self.connection_lost(&how, closure == Closure::ProcessGone);
+        }
+        match &mut self.outcome {
+            Some(SessionPhase::Failed(why))
+                if closure == Closure::ProcessGone && why.reason == FailureReason::InspectorFailed =>
+            {
+                *why = exited(self.process, &why.message);
+            }
+            _ => {}
         }
         match closure {
             Closure::StillOpen(why) => {
@@ -770,6 +786,12 @@ pub fn switch_margin(recording: &Recording) -> Duration {
         | Recording::Check { .. }
         | Recording::Unknown => SWITCH_MARGIN,
     }
+}
+
+/// Whether a recording's cost is checked before it starts: of those that can cost more than some 64 MiB, or can't be ended.
+pub fn needs_preflight(recording: &Recording) -> bool {
+    matches!(recording, Recording::AllThreads { .. })
+        || matches!(recording.of_one(), Recording::HeapSnapshot { .. })
 }
 
 /// The extension by which `DevTools` knows what it opens.

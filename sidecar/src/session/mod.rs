@@ -25,4 +25,6 @@ pub mod workers;
 pub use begin::Begun;
 pub use effect::{BeginError, Effect, Event};
 pub(crate) use machine::micros;
-pub use machine::{ATTACH_PATIENCE, LATE_WATCH, Session, TRACE_MARGIN, switch_margin, unsupported};
+pub use machine::{
+    ATTACH_PATIENCE, LATE_WATCH, Session, TRACE_MARGIN, needs_preflight, switch_margin, unsupported,
+};

@@ -29,6 +29,12 @@ const PROFILER_PAUSE: u64 = 2;
 /// What the sampling heap profiler takes; its end forces a collection, half a millisecond a MiB.
 const SAMPLING_GROWTH: u64 = 32 << 20;
 
+/// What a worker thread takes beside the main thread: 2 to 4 MiB where it runs little code.
+const WORKER_GROWTH: u64 = 16 << 20;
+/// What the CPU profiler takes of a busy thread's CPU, in percent, at 1 ms a sample; and at most.
+const SAMPLER_PERCENT: u64 = 5;
+const MOST_SAMPLER_PERCENT: u64 = 25;
+
 /// What was measured before the start. Bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
@@ -42,6 +48,8 @@ pub struct Measured {
     pub node_free: u64,
     /// What the spool may still take.
     pub spool_left: u64,
+    /// The worker threads, where all threads are to be recorded.
+    pub workers: u32,
 }
 
 /// What the request allows. Absent: anything.
@@ -60,7 +68,7 @@ pub fn preflight(
     bounds: &ContainerBounds,
     allowed: Allowed,
 ) -> Preflight {
-    let Measured { used, heap, large_objects, node_free, spool_left } = *measured;
+    let Measured { used, heap, large_objects, node_free, spool_left, workers } = *measured;
     let large = large_objects.min(heap);
     let small = heap - large;
     let sum = |of_small: u64, of_large: u64| {
@@ -100,39 +108,63 @@ pub fn preflight(
         );
         result.checks.push(CheckResult { check: Check::SeriesCost, holds: true, message });
     }
-    if let Recording::AllThreads { workers, .. } = recording {
-        result.growth_bytes = result.growth_bytes.saturating_mul(u64::from(*workers) + 1);
+    if let Recording::AllThreads { recording, workers: most } = recording {
+        let threads = u64::from(workers.min(*most)) + 1;
+        result.growth_bytes += (threads - 1).saturating_mul(WORKER_GROWTH);
+        let what = format!("a recording of {threads} threads");
+        result.checks.push(memory(&result, bounds, node_free, &what));
+        result.checks.push(threads_cost(recording, threads, result.growth_bytes));
     }
     result
 }
 
-fn checks(facts: &Preflight, bounds: &ContainerBounds, node_free: u64, spool_left: u64) -> Vec<CheckResult> {
-    let mut all = vec![];
-    let mut check = |check, holds, message| all.push(CheckResult { check, holds, message });
-    let (growth, pause) = (mib(facts.growth_bytes), facts.pause_ms);
-    let heap = mib(facts.heap_bytes);
+/// Whether the growth fits where the container runs.
+fn memory(facts: &Preflight, bounds: &ContainerBounds, node_free: u64, what: &str) -> CheckResult {
+    let growth = mib(facts.growth_bytes);
     if let Some(limit) = bounds.memory_bytes {
-        check(
-            Check::MemoryLimit,
-            facts.used_bytes.saturating_add(facts.growth_bytes) <= limit / 100 * OF_LIMIT,
-            format!(
-                "the container uses {} MiB, and a snapshot of its heap of {heap} MiB can add up to {growth} MiB: its \
-                 memory limit is {} MiB",
+        CheckResult {
+            check: Check::MemoryLimit,
+            holds: facts.used_bytes.saturating_add(facts.growth_bytes) <= limit / 100 * OF_LIMIT,
+            message: format!(
+                "the container uses {} MiB, and {what} can add up to {growth} MiB: its memory limit is {} MiB",
                 mib(facts.used_bytes),
                 mib(limit)
             ),
-        );
+        }
     } else {
-        check(
-            Check::NodeMemory,
-            facts.growth_bytes <= node_free / 100 * OF_LIMIT,
-            format!(
-                "a snapshot of the heap of {heap} MiB can add up to {growth} MiB, and the container has no memory \
-                 limit: the node has {} MiB free",
+        CheckResult {
+            check: Check::NodeMemory,
+            holds: facts.growth_bytes <= node_free / 100 * OF_LIMIT,
+            message: format!(
+                "{what} can add up to {growth} MiB, and the container has no memory limit: the node has {} MiB free",
                 mib(node_free)
             ),
-        );
+        }
     }
+}
+
+fn threads_cost(recording: &Recording, threads: u64, growth: u64) -> CheckResult {
+    let cpu = match recording {
+        Recording::Cpu { sampling_interval_us } => {
+            let of_one = SAMPLER_PERCENT * 1000 / u64::from(*sampling_interval_us).max(1);
+            format!(", and up to {} % of a CPU", of_one.min(MOST_SAMPLER_PERCENT) * threads)
+        }
+        _ => String::new(),
+    };
+    CheckResult {
+        check: Check::ThreadsCost,
+        holds: true,
+        message: format!(
+            "{threads} threads are recorded at once: if all are busy, that takes up to {} MiB{cpu}",
+            mib(growth)
+        ),
+    }
+}
+
+fn checks(facts: &Preflight, bounds: &ContainerBounds, node_free: u64, spool_left: u64) -> Vec<CheckResult> {
+    let (pause, heap) = (facts.pause_ms, mib(facts.heap_bytes));
+    let mut all = vec![memory(facts, bounds, node_free, &format!("a snapshot of its heap of {heap} MiB"))];
+    let mut check = |check, holds, message| all.push(CheckResult { check, holds, message });
     for (name, patience, what, then) in [
         (Check::LivenessProbe, bounds.liveness_patience_ms, "liveness", "killed"),
         (Check::ReadinessProbe, bounds.readiness_patience_ms, "readiness", "taken out of its Service"),
@@ -241,6 +273,7 @@ mod tests {
             large_objects: 0,
             node_free: 4096 * MIB,
             spool_left: 512 * MIB,
+            workers: 0,
         }
     }
 
@@ -333,6 +366,31 @@ mod tests {
             let refusal = refusal(&facts, &overridden);
             assert_eq!(refusal.is_some(), !holds);
             assert!(refusal.is_none_or(|text| text.ends_with("Raise output.maxSize")));
+        }
+    }
+
+    #[test]
+    fn what_all_threads_take_is_counted_and_too_much_is_refused() {
+        let cpu = Recording::Cpu { sampling_interval_us: 1000 };
+        let sampling = Recording::HeapSampling { sampling_interval_bytes: 1 << 15, collected: false };
+        for (of, workers, growth, cost) in [
+            (&cpu, 0, 64, "64 MiB, and up to 5 % of a CPU"),
+            (&cpu, 3, 112, "112 MiB, and up to 20 % of a CPU"),
+            (&cpu, 30, 192, "192 MiB, and up to 45 % of a CPU"),
+            (&sampling, 3, 80, "80 MiB"),
+        ] {
+            let recording = Recording::AllThreads { recording: Box::new(of.clone()), workers: 8 };
+            let measured = Measured { workers, ..measured() };
+            for (limit, holds) in [(100 + growth, false), ((100 + growth) * 100 / 94, true)] {
+                let bounds =
+                    ContainerBounds { memory_bytes: Some(limit * MIB), ..ContainerBounds::default() };
+                let facts = preflight(&recording, &measured, &bounds, Allowed::default());
+                assert_eq!(facts.growth_bytes, growth * MIB);
+                let check = facts.checks.iter().find(|one| one.check == Check::MemoryLimit).unwrap();
+                assert_eq!(check.holds, holds, "{check:?}");
+                let told = facts.checks.iter().find(|one| one.check == Check::ThreadsCost).unwrap();
+                assert!(told.holds && told.message.ends_with(cost), "{told:?}");
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use super::beside::Beside;
 use super::budget::Verdict;
 use super::effect::BeginError;
 use super::preflight::Measured;
-use super::workers::Workers;
+use super::workers::{self, Workers};
 use crate::attach::ladder::failure;
 use crate::attach::link::{CallError, Link, ending, evaluate};
 use crate::clock;
@@ -337,8 +337,13 @@ pub async fn measure(
     proc: &ProcRoot,
     process: ProcessId,
     spool_left: u64,
+    recording: &Recording,
 ) -> Result<Measured, BeginError> {
     let answered = within(async { link.evaluate(&expression::heap()).await }).await?;
+    let workers = match recording {
+        Recording::AllThreads { .. } => within(workers::count(link)).await?,
+        _ => 0,
+    };
     let heap = expression::Heap::from_value(&answered).map_err(|error| failed(&error))?;
     Ok(Measured {
         used: proc.resident_beside(process.pid),
@@ -346,6 +351,7 @@ pub async fn measure(
         large_objects: heap.large_objects,
         node_free: proc.memory_available().unwrap_or(0),
         spool_left,
+        workers: u32::try_from(workers).unwrap_or(u32::MAX),
     })
 }
 

@@ -62,29 +62,41 @@ fn last(recording: &Recording) -> Command<'static> {
     }
 }
 
+/// Begins a session with each worker thread.
+async fn attached(link: &mut Link) -> Result<Vec<Worker>, CallError> {
+    let mut found = vec![];
+    let enable = link.connection.send(&Command::NodeWorkerEnable)?;
+    loop {
+        match link.connection.next().await? {
+            Incoming::Event(Event::WorkerAttached { session, thread }) => {
+                found.push(Worker { session, thread });
+            }
+            Incoming::Event(Event::WaitingForDisconnect) => link.exiting = true,
+            Incoming::Reply { id, .. } if id == enable => return Ok(found),
+            Incoming::Refused { id, message, .. } if id == enable => {
+                return Err(CallError::Refused { method: Command::NodeWorkerEnable.method(), message });
+            }
+            Incoming::Closed(closed) => {
+                let method = Command::NodeWorkerEnable.method();
+                return Err(CallError::Lost { method, how: ending(closed) });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How many worker threads there are.
+pub async fn count(link: &mut Link) -> Result<usize, CallError> {
+    let found = attached(link).await?;
+    link.call(&Command::NodeWorkerDisable).await?;
+    Ok(found.len())
+}
+
 impl Workers {
     /// Begins to record at most so many worker threads, those with the lowest `threadId`s.
     pub async fn begin(link: &mut Link, recording: &Recording, most: usize) -> Result<Self, CallError> {
         let mut workers = Self::default();
-        let mut found = vec![];
-        let enable = link.connection.send(&Command::NodeWorkerEnable)?;
-        loop {
-            match link.connection.next().await? {
-                Incoming::Event(Event::WorkerAttached { session, thread }) => {
-                    found.push(Worker { session, thread });
-                }
-                Incoming::Event(Event::WaitingForDisconnect) => link.exiting = true,
-                Incoming::Reply { id, .. } if id == enable => break,
-                Incoming::Refused { id, message, .. } if id == enable => {
-                    return Err(CallError::Refused { method: Command::NodeWorkerEnable.method(), message });
-                }
-                Incoming::Closed(closed) => {
-                    let method = Command::NodeWorkerEnable.method();
-                    return Err(CallError::Lost { method, how: ending(closed) });
-                }
-                _ => {}
-            }
-        }
+        let mut found = attached(link).await?;
         workers.seen = found.len();
         found.sort_by_key(|worker| worker.thread);
         found.truncate(most);

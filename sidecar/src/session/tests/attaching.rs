@@ -123,6 +123,26 @@ fn an_inspector_that_cannot_be_used_is_closed_again() {
 }
 
 #[test]
+fn an_inspector_that_fails_as_its_process_ends_is_told_as_the_end_of_the_process() {
+    let gone = [FailureReason::ProcessGone, FailureReason::ProcessExited];
+    for reason in gone {
+        let mut scene = Scene::opening();
+        assert_eq!(deeds(&scene.on(Event::Silent(failure(reason, "exit")))), [] as [&str; 0]);
+        assert_eq!(scene.failed(), Some(reason), "nothing is watched for");
+    }
+    for (closure, reason) in [
+        (Closure::ProcessGone, FailureReason::ProcessExited),
+        (Closure::Closed, FailureReason::InspectorFailed),
+    ] {
+        let mut scene = Scene::opening();
+        scene.on(Event::Found(listener()));
+        scene.on(Event::Unusable(failure(FailureReason::InspectorFailed, "dropped")));
+        scene.on(Event::Closed(closure));
+        assert_eq!(scene.failed(), Some(reason));
+    }
+}
+
+#[test]
 fn an_inspector_that_the_process_opened_is_left_and_is_nothing_to_recover() {
     let plan = inspector_plan(&[], None);
     let mut scene = Scene::new();
