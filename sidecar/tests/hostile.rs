@@ -91,3 +91,21 @@ async fn a_flood_of_profiles_of_the_apps_own_does_not_drown_ours() {
         pod.acknowledge(&mut channel, &end).await;
     }
 }
+
+/// Node writes to a connection that has just ended, and dies of it, if the app sends something in that moment.
+#[tokio::test]
+async fn an_app_that_never_stops_sending_survives_the_end_of_every_connection() {
+    let lives = async |version: &str| {
+        let (pod, mut channel) = Pod::connected().await;
+        let mut app = App::node(&pod.container, version, &["--inspect-port=0"], "flood.js").await;
+        for turn in 0..16 {
+            let recording = Recording::Cpu { sampling_interval_us: 10_000 };
+            let start = pod.start(&format!("r{turn}"), app.id(), Duration::from_millis(20));
+            pod.begin(&mut channel, &Start { recording, ..start }).await;
+            let end = pod.end(&mut channel).await;
+            assert_eq!(app.child.try_wait().expect("it is a child"), None, "{version}: {end:?}");
+            pod.acknowledge(&mut channel, &end).await;
+        }
+    };
+    join_all(["18.20.8", "20.20.2", "22.23.3", "22.23.3", "22.23.3", "22.23.3"].map(lives)).await;
+}

@@ -26,7 +26,7 @@ use pitwall_protocol::{
 };
 use pitwall_sidecar::{
     attach::{
-        close::{Closure, close, close_late},
+        close::{Closure, close, close_late, leave},
         eyes::Eyes,
         ladder::{self, Proved, failure},
         link::Link,
@@ -118,8 +118,7 @@ pub(crate) async fn record(args: &LocalArgs) -> Result<Exit, Failure> {
     let steps = Recorder { proc: &proc, process, recording: &recording, node_version: &node_version };
     let recorded = steps.run(&mut link, args, &spool, &mut screen, &mut interrupts).await;
     let closure = if proved.opened.is_some() {
-        drop(link);
-        Closure::Left
+        leave(&proc, process, Some(link)).await
     } else {
         close(&Eyes::Same, &proc, process, Some(link), &listener).await
     };

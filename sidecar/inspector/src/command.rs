@@ -10,6 +10,8 @@ use serde_json::json;
 pub enum Command<'a> {
     /// `Profiler.enable`: needed before the profiler's other commands.
     ProfilerEnable,
+    /// `Profiler.disable`: ends what it records, and its events.
+    ProfilerDisable,
     /// `Profiler.setSamplingInterval`: before [`Self::ProfilerStart`], in steps of a microsecond.
     ProfilerSetSamplingInterval(Duration),
     /// `Profiler.start`: stalls the app in proportion to its heap's objects.
@@ -19,6 +21,8 @@ pub enum Command<'a> {
     ProfilerStop,
     /// `HeapProfiler.enable`: needed before the heap profiler's other commands.
     HeapProfilerEnable,
+    /// `HeapProfiler.disable`: ends what it records, and its events.
+    HeapProfilerDisable,
     /// `HeapProfiler.startSampling`: samples allocations; costs the app next to nothing to start.
     HeapProfilerStartSampling {
         /// Bytes that are allocated between two samples, on average.
@@ -82,6 +86,8 @@ impl Command<'_> {
             Self::HeapProfilerEnable => "HeapProfiler.enable",
             Self::HeapProfilerStartSampling { .. } => "HeapProfiler.startSampling",
             Self::HeapProfilerStopSampling => "HeapProfiler.stopSampling",
+            Self::ProfilerDisable => "Profiler.disable",
+            Self::HeapProfilerDisable => "HeapProfiler.disable",
             Self::TakeHeapSnapshot => "HeapProfiler.takeHeapSnapshot",
             Self::DebuggerEnable => "Debugger.enable",
             Self::DebuggerDisable => "Debugger.disable",
@@ -110,6 +116,8 @@ impl Command<'_> {
             | Self::ProfilerStop
             | Self::HeapProfilerEnable
             | Self::HeapProfilerStopSampling
+            | Self::ProfilerDisable
+            | Self::HeapProfilerDisable
             | Self::DebuggerEnable
             | Self::DebuggerDisable
             | Self::NodeWorkerDisable

@@ -1,17 +1,19 @@
 //! Closing an inspector that a session opened, without freezing the app, and proving that it is closed.
 
 use super::eyes::Eyes;
-use super::link::Link;
+use super::link::{Link, ending, evaluate};
 use super::open::{Unseen, await_inspector};
 use crate::clock;
 use crate::discover::parse::Listener;
 use crate::discover::procfs::ProcRoot;
-use pitwall_inspector::{Command, Incoming, expression};
+use pitwall_inspector::{Command, Event, Incoming, expression};
 use pitwall_protocol::ProcessId;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long the app may take to hear of the closing.
+/// How long the app may say nothing while it is told to be quiet.
 const HEARING: Duration = Duration::from_millis(500);
+/// How long what the app still sends is heard: the rest of a snapshot can't be cancelled.
+const STREAMING: Duration = Duration::from_secs(30);
 /// How long the port may take to be gone afterwards.
 const GOING: Duration = Duration::from_millis(500);
 /// How long an app that is exiting may take to be gone: it isn't to be held up by another connection.
@@ -53,15 +55,9 @@ pub async fn close(
     let mut listener = listener.clone();
     let listener = &mut listener;
     let going = match link {
-        Some(mut link) => {
-            if !link.exiting {
-                let hearing = tokio::time::timeout(HEARING, link.evaluate(&expression::close_soon())).await;
-                tracing::debug!(pid = process.pid, ?hearing, "told the app to close its inspector");
-            }
-            // It may have begun to exit meanwhile. Dropped before the timer in the app fires.
-            let exiting = link.exiting;
-            drop(link);
-            if exiting { EXITING } else { GOING }
+        Some(link) => {
+            // Hung up before the timer in the app fires. It may have begun to exit meanwhile.
+            if hang_up(process, link, &expression::close_soon()).await { EXITING } else { GOING }
         }
         None => Duration::ZERO,
     };
@@ -89,8 +85,50 @@ pub async fn close(
     })
 }
 
-/// Says what became of a process that was hung up on. One that is exiting goes when it notices.
-pub async fn leave(proc: &ProcRoot, process: ProcessId) -> Closure {
+/// Ends a connection, after a last word, in a quiet moment. Says whether the app is exiting.
+///
+/// Node up to 26 writes to a connection whose end it has just heard of, through a null pointer: an app that sends
+/// anything in that moment is gone. So what makes it send something unasked is turned off first (its own
+/// `console.profile`, worker threads that end, its exit), and what is on its way is heard out.
+async fn hang_up(process: ProcessId, mut link: Link, last_word: &str) -> bool {
+    if link.exiting {
+        return true;
+    }
+    let until = clock::now() + STREAMING;
+    let heard = quieten(&mut link, last_word, until).await;
+    tracing::debug!(pid = process.pid, ?heard, "hanging up");
+    link.exiting
+}
+
+async fn quieten(link: &mut Link, last_word: &str, until: Instant) -> Result<(), String> {
+    let text = |error: pitwall_inspector::Error| error.to_string();
+    for command in [
+        Command::ProfilerDisable,
+        Command::HeapProfilerDisable,
+        Command::NodeWorkerDisable,
+        Command::NotifyWhenWaitingForDisconnect { enabled: false },
+    ] {
+        link.connection.send(&command).map_err(text)?;
+    }
+    let last = link.connection.send(&evaluate(last_word)).map_err(text)?;
+    while clock::now() < until {
+        let next = tokio::time::timeout(HEARING, link.connection.next()).await;
+        match next.map_err(|_| format!("it said nothing for {HEARING:?}"))?.map_err(text)? {
+            Incoming::Reply { id, .. } if id == last => return Ok(()),
+            Incoming::Refused { id, message, .. } if id == last => return Err(message),
+            Incoming::Event(Event::WaitingForDisconnect) => link.exiting = true,
+            Incoming::Closed(closed) => return Err(ending(closed)),
+            _ => {}
+        }
+    }
+    Err(format!("it was still sending after {STREAMING:?}"))
+}
+
+/// Hangs up and leaves the inspector open. Says what became of the process: one that is exiting goes when it notices.
+pub async fn leave(proc: &ProcRoot, process: ProcessId, link: Option<Link>) -> Closure {
+    if let Some(link) = link {
+        hang_up(process, link, "0").await;
+    }
     let until = clock::now() + LEAVING;
     while proc.lives(process) {
         if clock::now() >= until {

@@ -220,8 +220,9 @@ impl Driver {
                     let (link, ground, process) = (self.link.clone(), self.ground.clone(), self.key.1);
                     let (underway, trace_file) = (self.underway.clone(), self.trace_file.clone());
                     self.begin(Lane::Inspector, async move {
-                        drop((underway.lock().await.take(), link.lock().await.take()));
-                        let closure = leave(&ground.proc, process).await;
+                        drop(underway.lock().await.take());
+                        let link = link.lock().await.take();
+                        let closure = leave(&ground.proc, process, link).await;
                         sweep(&ground, &trace_file, &closure).await;
                         Event::Closed(closure)
                     });
