@@ -4,6 +4,11 @@
 //! Node's own `process` and `timers` modules, by `process.getBuiltinModule` where it exists (Node 20.16, 22.3),
 //! else by the command-line API's `require`, and only then the globals.
 //!
+//! An inspector can be open before the app's first line runs, or while Node loads a module of its own. Loading another
+//! one in the middle of that fails, and may break what it interrupts. So [`identity`], the first word of every
+//! connection that records, looks at what it interrupts and says so instead, and loads what the others need; and
+//! [`close_now`], which may come alone, throws without having touched anything.
+//!
 //! Closing has a trap. SIGUSR1 asks for the inspector twice: by an interrupt of JavaScript that runs, and by
 //! waking the event loop. Where JavaScript blocked the loop since the signal, the inspector was opened by the
 //! interrupt, and the second request still waits: closed meanwhile, the inspector opens again, on the same port,
@@ -41,13 +46,24 @@ const endAfter=ms=>t.setTimeout(()=>{clear();t.setImmediate(end)},ms).unref();\
 const k=Symbol.for('pitwall.deadMansSwitch');\
 const clear=()=>{const s=g[k];if(s!==undefined){t.clearTimeout(s);delete g[k]}};";
 
+/// Whether Node is still starting (modules of `--require` included), or loads a module of its own. A stack holds ten
+/// frames unless told.
+const STARTING: &str = "\
+const starting=()=>{if(typeof process!=='object'||typeof process.pid!=='number')return true;\
+const most=Error.stackTraceLimit;try{Error.stackTraceLimit=100;const {stack}=new Error();\
+return typeof stack==='string'&&/node:internal\\/(bootstrap\\/|process\\/pre_execution)/.test(stack)}\
+catch{return false}finally{try{Error.stackTraceLimit=most}catch{}}};";
+
 fn within_prelude(body: &str) -> String {
     format!("(()=>{{{PRELUDE}{body}}})()")
 }
 
 /// Who answers: read its value by [`Identity::from_value`].
 pub fn identity() -> String {
-    within_prelude("return{pid:p.pid,version:p.version}")
+    format!(
+        "(()=>{{{STARTING}if(starting())return null;\
+         {PRELUDE}['perf_hooks','v8','inspector'].map(builtin);return{{pid:p.pid,version:p.version}}}})()"
+    )
 }
 
 /// Who answered to [`identity`].
@@ -60,16 +76,16 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the value of [`identity`].
-    pub fn from_value(value: &RawValue) -> Result<Self, Error> {
+    /// Reads the value of [`identity`]. `None`: the app is still starting.
+    pub fn from_value(value: &RawValue) -> Result<Option<Self>, Error> {
         #[derive(Deserialize)]
         struct Answer {
             pid: i32,
             version: LossyText,
         }
-        let Answer { pid, version } =
+        let answer: Option<Answer> =
             serde_json::from_str(value.get()).map_err(|source| Error::Result { source })?;
-        Ok(Self { pid, version: version.cut(32) })
+        Ok(answer.map(|Answer { pid, version }| Self { pid, version: version.cut(32) }))
     }
 }
 
@@ -166,5 +182,8 @@ pub fn close_soon() -> String {
 ///
 /// The port may be seen open for an instant after it was closed: see this module's page.
 pub fn close_now() -> String {
-    within_prelude("clear();endAfter(1);end()")
+    format!(
+        "(()=>{{{STARTING}if(starting())throw new Error('the app is still starting');\
+         {PRELUDE}clear();endAfter(1);end()}})()"
+    )
 }

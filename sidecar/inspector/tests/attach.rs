@@ -16,7 +16,18 @@ async fn proves_who_it_is(version: &str) {
     let mut node = Node::start(version, "ticking.js").await;
     let mut attached = node.attach().await;
     let identity = Identity::from_value(&attached.evaluate(&expression::identity()).await).unwrap();
-    assert_eq!(identity, Identity { pid: node.pid(), version: format!("v{version}") });
+    assert_eq!(identity, Some(Identity { pid: node.pid(), version: format!("v{version}") }));
+}
+
+async fn an_app_that_still_starts_is_left_alone(version: &str) {
+    let (_node, mut attached) = Node::starting(version, "ticking.js").await;
+    let identity = Identity::from_value(&attached.evaluate(&expression::identity()).await).unwrap();
+    assert_eq!(identity, None);
+    let expression = &expression::close_now();
+    let outcome = attached.run(Command::Evaluate { expression, timeout: Duration::from_secs(5) }).await;
+    let Outcome::Result(result) = outcome else { panic!("{outcome:?}") };
+    let Evaluated::Threw(text) = Evaluated::from_result(&result).unwrap() else { panic!("{result}") };
+    assert!(text.contains("still starting"), "{text}");
 }
 
 async fn starts_recording(attached: &mut Attached, interval: Duration) {
@@ -168,7 +179,7 @@ async fn an_app_that_replaced_its_globals_is_closed_as_well(version: &str) {
     let mut node = Node::start(version, "patched.mjs").await;
     let mut attached = node.attach().await;
     let identity = Identity::from_value(&attached.evaluate(&expression::identity()).await).unwrap();
-    assert_eq!(identity, Identity { pid: node.pid(), version: format!("v{version}") });
+    assert_eq!(identity, Some(Identity { pid: node.pid(), version: format!("v{version}") }));
     attached.evaluate(&expression::arm(Duration::from_millis(50))).await;
     assert!(matches!(attached.closed().await, Closed::ByFrame { .. }));
     let addr = attached.addr;
@@ -252,6 +263,7 @@ macro_rules! on_every_version {
 }
 on_every_version! {
     proves_who_it_is
+    an_app_that_still_starts_is_left_alone
     records_a_cpu_profile
     a_large_profile_is_streamed_while_other_things_happen
     closing_soon_leaves_no_port_and_a_living_app

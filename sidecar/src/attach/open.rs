@@ -16,6 +16,8 @@ const FIRST_LOOKS: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// How long an inspector whose port is open may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an app whose inspector is open already may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a process whose inspector has gone again is waited for to end: Node closes it early in its exit.
 const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -261,8 +263,26 @@ async fn prove(
         None => Link::connect(listener).await,
     };
     let mut link = link.map_err(|error| failed(&error))?;
-    let answered = link.evaluate(&expression::identity()).await.map_err(call_failed)?;
-    let identity = expression::Identity::from_value(&answered).map_err(|error| failed(&error))?;
+    let begun = clock::now();
+    let identity = loop {
+        let answered = link.evaluate(&expression::identity()).await.map_err(call_failed)?;
+        match expression::Identity::from_value(&answered).map_err(|error| failed(&error))? {
+            Some(identity) => break identity,
+            None if clock::now().saturating_duration_since(begun) < START_TIMEOUT => {
+                tokio::time::sleep(LONGEST_PAUSE).await;
+            }
+            None => {
+                return Err(failure(
+                    FailureReason::NotReady,
+                    format!(
+                        "pid {} was still starting {START_TIMEOUT:?} after its inspector had opened (Node itself, or \
+                         its --require modules); nothing was recorded. Try again later",
+                        process.pid
+                    ),
+                ));
+            }
+        }
+    };
     if u32::try_from(identity.pid) != Ok(proved.inner_pid) {
         return Err(failure(
             FailureReason::WrongProcess,

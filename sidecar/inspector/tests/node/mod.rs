@@ -29,9 +29,22 @@ pub(crate) struct Node {
 impl Node {
     /// Starts `tests/apps/APP` and waits until it prints `ready`. Its inspector will take a free port.
     pub(crate) async fn start(version: &str, app: &str) -> Self {
+        let mut node = Self::spawn(version, "--inspect-port=0", app);
+        node.says("ready").await;
+        node
+    }
+
+    /// Stops before its own first line, with its inspector open.
+    pub(crate) async fn starting(version: &str, app: &str) -> (Self, Attached) {
+        let mut node = Self::spawn(version, "--inspect-brk-node=127.0.0.1:0", app);
+        let addr = node.listens().await;
+        (node, Attached::to(addr).await)
+    }
+
+    fn spawn(version: &str, option: &str, app: &str) -> Self {
         let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(app);
         let mut child = tokio::process::Command::new(binary(version))
-            .arg("--inspect-port=0")
+            .arg(option)
             .arg(app)
             .env_remove("NODE_OPTIONS")
             .stdin(Stdio::piped())
@@ -40,14 +53,12 @@ impl Node {
             .kill_on_drop(true)
             .spawn()
             .expect("Node starts");
-        let mut node = Self {
+        Self {
             stdin: child.stdin.take().expect("piped"),
             stdout: lines(child.stdout.take().expect("piped")),
             stderr: lines(child.stderr.take().expect("piped")),
             child,
-        };
-        node.says("ready").await;
-        node
+        }
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -75,6 +86,10 @@ impl Node {
     /// Sends SIGUSR1, and says where the inspector opened.
     async fn open_inspector(&mut self) -> SocketAddr {
         kill(Pid::from_raw(self.pid()), Signal::SIGUSR1).expect("the signal is sent");
+        self.listens().await
+    }
+
+    async fn listens(&mut self) -> SocketAddr {
         let line = next_line(&mut self.stderr, "Debugger listening on ws://").await;
         let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
         address.parse().expect("an address")
@@ -83,11 +98,7 @@ impl Node {
     /// Opens the inspector and connects to it.
     pub(crate) async fn attach(&mut self) -> Attached {
         let addr = self.open_inspector().await;
-        let targets = list(addr).await.expect("the list");
-        assert_eq!(targets.len(), 1, "Node offers one target");
-        let connection =
-            Connection::connect(addr, &targets[0], Limits::default()).await.expect("it connects");
-        Attached { addr, connection }
+        Attached::to(addr).await
     }
 }
 
@@ -133,6 +144,14 @@ pub(crate) enum Outcome {
 }
 
 impl Attached {
+    async fn to(addr: SocketAddr) -> Self {
+        let targets = list(addr).await.expect("the list");
+        assert_eq!(targets.len(), 1, "Node offers one target");
+        let connection =
+            Connection::connect(addr, &targets[0], Limits::default()).await.expect("it connects");
+        Self { addr, connection }
+    }
+
     /// Sends a command and waits for what comes of it.
     pub(crate) async fn run(&mut self, command: Command<'_>) -> Outcome {
         let sent = self.connection.send(&command).expect("it is sent");
