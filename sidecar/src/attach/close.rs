@@ -10,8 +10,9 @@ use pitwall_inspector::{Command, Event, Incoming, expression};
 use pitwall_protocol::ProcessId;
 use std::time::{Duration, Instant};
 
-/// How long the app may say nothing while it is told to be quiet.
-const HEARING: Duration = Duration::from_millis(500);
+/// How long the app may say nothing while it is told to be quiet: it owes answers, and is gone if it gives one in the
+/// moment in which it is hung up on.
+const HEARING: Duration = Duration::from_secs(3);
 /// How long what the app still sends is heard: the rest of a snapshot can't be cancelled.
 const STREAMING: Duration = Duration::from_secs(30);
 /// How long the port may take to be gone afterwards.
