@@ -1,6 +1,6 @@
 // Blocks its event loop until somebody sets `unblock`.
-console.log('ready');
 setImmediate(() => {
+  console.log('ready');
   while (!globalThis.unblock);
   setInterval(() => console.log('tick'), 20);
 });
