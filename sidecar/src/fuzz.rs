@@ -28,7 +28,8 @@ pub fn redactor(bytes: &[u8]) {
 pub fn inspector(bytes: &[u8]) {
     let limits = Limits { message: 1 << 12, stream: 1 << 16, outgoing: 1 << 12 };
     let mut exchange = Exchange::new(limits);
-    let evaluate = Command::Evaluate { expression: "1", timeout: Duration::from_secs(1) };
+    let evaluate =
+        Command::Evaluate { expression: "1", timeout: Duration::from_secs(1), command_line_api: true };
     for command in [Command::ProfilerStop, evaluate, Command::TakeHeapSnapshot] {
         let _ = exchange.command(&command);
     }

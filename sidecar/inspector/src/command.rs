@@ -40,14 +40,17 @@ pub enum Command<'a> {
     DebuggerEnable,
     /// `Debugger.disable`.
     DebuggerDisable,
-    /// `Runtime.evaluate` in the global scope, by value, silent, with the command-line API (so that `require`
-    /// is there). The reply is read by [`Evaluated`](crate::Evaluated).
+    /// `Runtime.evaluate` in the global scope, by value, silent. The reply is read by
+    /// [`Evaluated`](crate::Evaluated).
     Evaluate {
         /// JavaScript: see [`expression`](crate::expression).
         expression: &'a str,
         /// V8 ends it after this long, in steps of a millisecond; the command is then refused ("Execution was
         /// terminated").
         timeout: Duration,
+        /// Whether with the command-line API, so that `require` is there. Node reads its options for that: not
+        /// while it is [`starting`](crate::expression::starting).
+        command_line_api: bool,
     },
     /// `NodeWorker.enable`: a session with each worker thread, told by
     /// [`Event::WorkerAttached`](crate::Event::WorkerAttached) before the reply for those that run.
@@ -136,11 +139,11 @@ impl Command<'_> {
             Self::ProfilerSetSamplingInterval(interval) => {
                 json!({ "interval": at_most_i32(interval.as_micros()) })
             }
-            Self::Evaluate { expression, timeout } => json!({
+            Self::Evaluate { expression, timeout, command_line_api } => json!({
                 "expression": expression,
                 "returnByValue": true,
                 "silent": true,
-                "includeCommandLineAPI": true,
+                "includeCommandLineAPI": command_line_api,
                 "timeout": at_most_i32(timeout.as_millis()),
             }),
             Self::NotifyWhenWaitingForDisconnect { enabled } => json!({ "enabled": enabled }),
@@ -170,7 +173,11 @@ mod tests {
 
     #[test]
     fn a_command_is_one_complete_json_object() {
-        let command = Command::Evaluate { expression: "\"a\"\n+ 'b'", timeout: Duration::from_millis(250) };
+        let command = Command::Evaluate {
+            expression: "\"a\"\n+ 'b'",
+            timeout: Duration::from_millis(250),
+            command_line_api: true,
+        };
         let value: serde_json::Value = serde_json::from_str(&command.to_json(CommandId(7))).unwrap();
         assert_eq!(
             value,

@@ -5,9 +5,11 @@
 //! else by the command-line API's `require`, and only then the globals.
 //!
 //! An inspector can be open before the app's first line runs, or while Node loads a module of its own. Loading another
-//! one in the middle of that fails, and may break what it interrupts. So [`identity`], the first word of every
-//! connection that records, looks at what it interrupts and says so instead, and loads what the others need; and
-//! [`close_now`], which may come alone, throws without having touched anything.
+//! one in the middle of that fails, and may break what it interrupts; and for the command-line API Node reads its
+//! options: interrupted in the middle of reading them, Node 18 waits for itself forever, and where they were read
+//! before it waits for a debugger (`--inspect-brk-node`), Node up to 20 aborts. So [`starting`] is the first word of
+//! every connection, and needs nothing of Node's. [`identity`], which loads what the others need, looks again at what it
+//! interrupts, and so does [`close_now`], which may come alone.
 //!
 //! Closing has a trap. SIGUSR1 asks for the inspector twice: by an interrupt of JavaScript that runs, and by
 //! waking the event loop. Where JavaScript blocked the loop since the signal, the inspector was opened by the
@@ -46,16 +48,23 @@ const endAfter=ms=>t.setTimeout(()=>{clear();t.setImmediate(end)},ms).unref();\
 const k=Symbol.for('pitwall.deadMansSwitch');\
 const clear=()=>{const s=g[k];if(s!==undefined){t.clearTimeout(s);delete g[k]}};";
 
-/// Whether Node is still starting (modules of `--require` included), or loads a module of its own. A stack holds ten
-/// frames unless told.
+/// What [`starting`] calls. Before Node's JavaScript runs, its own `process` has no pid yet, or no global is there at
+/// all; an app's shim for `process`, or none, is of an app that runs. A stack holds ten frames unless told.
 const STARTING: &str = "\
-const starting=()=>{if(typeof process!=='object'||typeof process.pid!=='number')return true;\
+const starting=()=>{if(typeof process==='object'&&Object.prototype.toString.call(process)==='[object process]'\
+?typeof process.pid!=='number':typeof setTimeout!=='function')return true;\
 const most=Error.stackTraceLimit;try{Error.stackTraceLimit=100;const {stack}=new Error();\
 return typeof stack==='string'&&/node:internal\\/(bootstrap\\/|process\\/pre_execution)/.test(stack)}\
 catch{return false}finally{try{Error.stackTraceLimit=most}catch{}}};";
 
 fn within_prelude(body: &str) -> String {
     format!("(()=>{{{PRELUDE}{body}}})()")
+}
+
+/// Whether Node is still starting (modules of `--require` included), or loads a module of its own, `true` or `false`:
+/// the first word of a connection, evaluated without the command-line API. All others come after a `false`.
+pub fn starting() -> String {
+    format!("(()=>{{{STARTING}return starting()}})()")
 }
 
 /// Who answers: read its value by [`Identity::from_value`].
@@ -178,12 +187,12 @@ pub fn close_soon() -> String {
 
 /// Disarms the dead-man's switch and closes the inspector at once, also while JavaScript blocks the event loop,
 /// and once more when that turns. Instead of a reply comes [`Closed`](crate::Incoming::Closed); the app stands
-/// still until the connection is then dropped.
+/// still until the connection is then dropped. Evaluates to `false` where the app is still starting.
 ///
 /// The port may be seen open for an instant after it was closed: see this module's page.
 pub fn close_now() -> String {
     format!(
-        "(()=>{{{STARTING}if(starting())throw new Error('the app is still starting');\
+        "(()=>{{{STARTING}if(starting())return false;\
          {PRELUDE}clear();endAfter(1);end()}})()"
     )
 }

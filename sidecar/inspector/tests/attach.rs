@@ -15,19 +15,32 @@ use tokio::time::{sleep, timeout};
 async fn proves_who_it_is(version: &str) {
     let mut node = Node::start(version, "ticking.js").await;
     let mut attached = node.attach().await;
-    let identity = Identity::from_value(&attached.evaluate(&expression::identity()).await).unwrap();
-    assert_eq!(identity, Some(Identity { pid: node.pid(), version: format!("v{version}") }));
+    assert_eq!(attached.identity().await, Identity { pid: node.pid(), version: format!("v{version}") });
+}
+
+async fn an_app_that_waits_for_a_debugger_before_its_start_is_left_alone(version: &str) {
+    let (_node, mut attached) = Node::before_its_start(version).await;
+    // It comes to wait for a debugger meanwhile, which is where it would abort.
+    for _ in 0..20 {
+        assert!(attached.starting().await);
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn an_app_that_still_starts_is_left_alone(version: &str) {
-    let (_node, mut attached) = Node::starting(version, "ticking.js").await;
-    let identity = Identity::from_value(&attached.evaluate(&expression::identity()).await).unwrap();
-    assert_eq!(identity, None);
-    let expression = &expression::close_now();
-    let outcome = attached.run(Command::Evaluate { expression, timeout: Duration::from_secs(5) }).await;
-    let Outcome::Result(result) = outcome else { panic!("{outcome:?}") };
-    let Evaluated::Threw(text) = Evaluated::from_result(&result).unwrap() else { panic!("{result}") };
-    assert!(text.contains("still starting"), "{text}");
+    let (mut node, mut attached) = Node::amid_its_start(version).await;
+    // It comes to the module meanwhile, through what it is not to be interrupted in.
+    for _ in 0..20 {
+        assert!(attached.starting().await);
+        sleep(Duration::from_millis(5)).await;
+    }
+    node.says("blocked").await;
+    let identity = attached.evaluate(&expression::identity()).await;
+    assert_eq!(Identity::from_value(&identity).unwrap(), None);
+    assert_eq!(attached.evaluate(&expression::close_now()).await.get(), "false");
+    attached.evaluate("globalThis.unblock = true").await;
+    assert_eq!(attached.identity().await.pid, node.pid());
+    node.ticks_on().await;
 }
 
 async fn starts_recording(attached: &mut Attached, interval: Duration) {
@@ -124,8 +137,13 @@ async fn closing_now_while_javascript_blocks_leaves_no_port(version: &str) {
     let mut node = Node::start(version, "blocked.js").await;
     let mut attached = node.attach().await;
     let expression = format!("globalThis.unblock = true; {}", expression::close_now());
-    let outcome =
-        attached.run(Command::Evaluate { expression: &expression, timeout: Duration::from_secs(5) }).await;
+    let outcome = attached
+        .run(Command::Evaluate {
+            expression: &expression,
+            timeout: Duration::from_secs(5),
+            command_line_api: true,
+        })
+        .await;
     assert!(matches!(outcome, Outcome::Closed(Closed::ByFrame { .. })), "{outcome:?}");
     let addr = attached.addr;
     drop(attached);
@@ -178,8 +196,7 @@ async fn arming_again_replaces_the_switch_and_disarming_removes_it(version: &str
 async fn an_app_that_replaced_its_globals_is_closed_as_well(version: &str) {
     let mut node = Node::start(version, "patched.mjs").await;
     let mut attached = node.attach().await;
-    let identity = Identity::from_value(&attached.evaluate(&expression::identity()).await).unwrap();
-    assert_eq!(identity, Some(Identity { pid: node.pid(), version: format!("v{version}") }));
+    assert_eq!(attached.identity().await, Identity { pid: node.pid(), version: format!("v{version}") });
     attached.evaluate(&expression::arm(Duration::from_millis(50))).await;
     assert!(matches!(attached.closed().await, Closed::ByFrame { .. }));
     let addr = attached.addr;
@@ -226,8 +243,13 @@ async fn an_app_that_dies_ends_the_connection(version: &str) {
 async fn a_runaway_expression_is_ended(version: &str) {
     let mut node = Node::start(version, "ticking.js").await;
     let mut attached = node.attach().await;
-    let outcome =
-        attached.run(Command::Evaluate { expression: "for(;;);", timeout: Duration::from_millis(50) }).await;
+    let outcome = attached
+        .run(Command::Evaluate {
+            expression: "for(;;);",
+            timeout: Duration::from_millis(50),
+            command_line_api: true,
+        })
+        .await;
     let Outcome::Refused(message) = outcome else { panic!("{outcome:?}") };
     assert!(message.contains("terminated"), "{message}");
     node.ticks_on().await;
@@ -239,7 +261,9 @@ async fn lone_surrogates_cost_nothing(version: &str) {
     let value = attached.evaluate(r"'a\ud800b'").await;
     assert!(value.get().starts_with("\"a") && value.get().ends_with("b\""), "{value}");
     let expression = r"throw new Error('a\ud800b')";
-    let outcome = attached.run(Command::Evaluate { expression, timeout: Duration::from_secs(5) }).await;
+    let outcome = attached
+        .run(Command::Evaluate { expression, timeout: Duration::from_secs(5), command_line_api: true })
+        .await;
     let Outcome::Result(result) = outcome else { panic!("{outcome:?}") };
     let Evaluated::Threw(text) = Evaluated::from_result(&result).unwrap() else { panic!("{result}") };
     assert!(text.starts_with("Error: a"), "{text}");
@@ -263,6 +287,7 @@ macro_rules! on_every_version {
 }
 on_every_version! {
     proves_who_it_is
+    an_app_that_waits_for_a_debugger_before_its_start_is_left_alone
     an_app_that_still_starts_is_left_alone
     records_a_cpu_profile
     a_large_profile_is_streamed_while_other_things_happen

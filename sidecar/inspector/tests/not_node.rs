@@ -59,7 +59,11 @@ async fn an_app_that_reads_nothing_gets_a_bounded_number_of_bytes() {
     .await;
     let mut connection = peer::connect(addr, Limits::default()).await.unwrap();
     let expression = "x".repeat(200 << 10);
-    let command = Command::Evaluate { expression: &expression, timeout: Duration::from_secs(1) };
+    let command = Command::Evaluate {
+        expression: &expression,
+        timeout: Duration::from_secs(1),
+        command_line_api: true,
+    };
     // What the kernel's buffers take is no backlog of ours.
     let error = loop {
         if let Err(error) = connection.send(&command) {
@@ -104,7 +108,11 @@ async fn commands_that_the_socket_did_not_take_at_once_are_written_while_waiting
         peer::connect(addr, Limits { outgoing: 8 << 20, ..Limits::default() }).await.unwrap();
     for _ in 0..40 {
         connection
-            .send(&Command::Evaluate { expression: &expression, timeout: Duration::from_secs(1) })
+            .send(&Command::Evaluate {
+                expression: &expression,
+                timeout: Duration::from_secs(1),
+                command_line_api: true,
+            })
             .unwrap();
     }
     assert!(matches!(connection.next().await.unwrap(), Incoming::Reply { .. }));

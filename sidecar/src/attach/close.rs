@@ -58,7 +58,7 @@ pub async fn close(
     let going = match link {
         Some(link) => {
             // Hung up before the timer in the app fires. It may have begun to exit meanwhile.
-            if hang_up(process, link, &expression::close_soon()).await { EXITING } else { GOING }
+            if hang_up(process, link, &evaluate(&expression::close_soon())).await { EXITING } else { GOING }
         }
         None => Duration::ZERO,
     };
@@ -91,7 +91,7 @@ pub async fn close(
 /// Node up to 26 writes to a connection whose end it has just heard of, through a null pointer: an app that sends
 /// anything in that moment is gone. So what makes it send something unasked is turned off first (its own
 /// `console.profile`, worker threads that end, its exit), and what is on its way is heard out.
-async fn hang_up(process: ProcessId, mut link: Link, last_word: &str) -> bool {
+async fn hang_up(process: ProcessId, mut link: Link, last_word: &Command<'_>) -> bool {
     if link.exiting {
         return true;
     }
@@ -101,7 +101,7 @@ async fn hang_up(process: ProcessId, mut link: Link, last_word: &str) -> bool {
     link.exiting
 }
 
-async fn quieten(link: &mut Link, last_word: &str, until: Instant) -> Result<(), String> {
+async fn quieten(link: &mut Link, last_word: &Command<'_>, until: Instant) -> Result<(), String> {
     let text = |error: pitwall_inspector::Error| error.to_string();
     for command in [
         Command::ProfilerDisable,
@@ -111,7 +111,7 @@ async fn quieten(link: &mut Link, last_word: &str, until: Instant) -> Result<(),
     ] {
         link.connection.send(&command).map_err(text)?;
     }
-    let last = link.connection.send(&evaluate(last_word)).map_err(text)?;
+    let last = link.connection.send(last_word).map_err(text)?;
     while clock::now() < until {
         let next = tokio::time::timeout(HEARING, link.connection.next()).await;
         match next.map_err(|_| format!("it said nothing for {HEARING:?}"))?.map_err(text)? {
@@ -128,7 +128,7 @@ async fn quieten(link: &mut Link, last_word: &str, until: Instant) -> Result<(),
 /// Hangs up and leaves the inspector open. Says what became of the process: one that is exiting goes when it notices.
 pub async fn leave(proc: &ProcRoot, process: ProcessId, link: Option<Link>) -> Closure {
     if let Some(link) = link {
-        hang_up(process, link, "0").await;
+        hang_up(process, link, &Command::ProfilerDisable).await;
     }
     let until = clock::now() + LEAVING;
     while proc.lives(process) {
@@ -205,9 +205,11 @@ async fn gone_within(
 async fn close_directly(listener: &Listener) -> Result<(), String> {
     let closing = async {
         let mut link = Link::connect(listener).await.map_err(|error| error.to_string())?;
+        if link.starting().await.map_err(|error| error.to_string())? {
+            return Err("the app is still starting".to_owned());
+        }
         let expression = expression::close_now();
-        let command = Command::Evaluate { expression: &expression, timeout: Duration::from_secs(2) };
-        let sent = link.connection.send(&command).map_err(|error| error.to_string())?;
+        let sent = link.connection.send(&evaluate(&expression)).map_err(|error| error.to_string())?;
         loop {
             match link.connection.next().await.map_err(|error| error.to_string())? {
                 Incoming::Closed(_) => return Ok(()),

@@ -1,7 +1,9 @@
 //! A proved connection to a process's inspector, and one command after another on it.
 
 use crate::discover::parse::Listener;
-use pitwall_inspector::{Closed, Command, Connection, Error, Evaluated, Event, Incoming, Limits, SocketPath};
+use pitwall_inspector::{
+    Closed, Command, Connection, Error, Evaluated, Event, Incoming, Limits, SocketPath, expression,
+};
 use serde_json::value::RawValue;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -137,11 +139,19 @@ impl Link {
     pub async fn evaluate(&mut self, expression: &str) -> Result<Box<RawValue>, CallError> {
         value(&self.call(&evaluate(expression)).await?)
     }
+
+    /// Whether the app is still starting: nothing else is to be evaluated then.
+    pub async fn starting(&mut self) -> Result<bool, CallError> {
+        let starting = expression::starting();
+        let asked =
+            Command::Evaluate { expression: &starting, timeout: EVALUATE_TIMEOUT, command_line_api: false };
+        Ok(value(&self.call(&asked).await?)?.get() == "true")
+    }
 }
 
 /// The command that evaluates an expression.
 pub fn evaluate(expression: &str) -> Command<'_> {
-    Command::Evaluate { expression, timeout: EVALUATE_TIMEOUT }
+    Command::Evaluate { expression, timeout: EVALUATE_TIMEOUT, command_line_api: true }
 }
 
 /// The value in the result of [`evaluate`].

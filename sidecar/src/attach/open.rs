@@ -265,8 +265,7 @@ async fn prove(
     let mut link = link.map_err(|error| failed(&error))?;
     let begun = clock::now();
     let identity = loop {
-        let answered = link.evaluate(&expression::identity()).await.map_err(call_failed)?;
-        match expression::Identity::from_value(&answered).map_err(|error| failed(&error))? {
+        match identity(&mut link).await.map_err(call_failed)? {
             Some(identity) => break identity,
             None if clock::now().saturating_duration_since(begun) < START_TIMEOUT => {
                 tokio::time::sleep(LONGEST_PAUSE).await;
@@ -310,4 +309,12 @@ async fn prove(
         Err(error) => return Err(call_failed(error)),
     }
     Ok((link, identity.version))
+}
+
+/// Who answers. `None`: the app is still starting.
+async fn identity(link: &mut Link) -> Result<Option<expression::Identity>, CallError> {
+    if link.starting().await? {
+        return Ok(None);
+    }
+    Ok(expression::Identity::from_value(&link.evaluate(&expression::identity()).await?)?)
 }

@@ -333,7 +333,7 @@ fn remark(joined: &Joined, stats: Stats) -> Option<String> {
 /// V8 writes a chunk out before it answers, and a process that has little CPU, or stands still for a while, takes its
 /// time: what was begun in the middle of it must not be broken off.
 fn within(expression: &str) -> Command<'_> {
-    Command::Evaluate { expression, timeout: super::collect::SILENCE }
+    Command::Evaluate { expression, timeout: super::collect::SILENCE, command_line_api: true }
 }
 
 /// Random, so that the app can't end a chunk by its title.

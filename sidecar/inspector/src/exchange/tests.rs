@@ -43,7 +43,8 @@ const LIMITS: Limits = Limits { message: 256, stream: 1024, outgoing: 1024 };
 /// An exchange in which command 1 is evaluated and 2 is streamed.
 fn exchange() -> Exchange {
     let mut exchange = Exchange::new(LIMITS);
-    let evaluate = Command::Evaluate { expression: "1", timeout: Duration::from_secs(1) };
+    let evaluate =
+        Command::Evaluate { expression: "1", timeout: Duration::from_secs(1), command_line_api: true };
     assert_eq!(exchange.command(&evaluate).unwrap().0, CommandId(1));
     assert_eq!(exchange.command(&Command::ProfilerStop).unwrap().0, CommandId(2));
     exchange

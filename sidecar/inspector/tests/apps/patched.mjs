@@ -1,7 +1,7 @@
 // An app that replaced what others rely on: a shim for process, timers that never fire, a require of its own.
 import realTimers from 'node:timers';
 const { setInterval } = realTimers;
-globalThis.process = { pid: 1, version: 'v0.0.0', env: {} };
+globalThis.process = { version: 'v0.0.0', env: {} };
 globalThis.setTimeout = () => 0;
 globalThis.clearTimeout = () => {};
 globalThis.console.log('ready');

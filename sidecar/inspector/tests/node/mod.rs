@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use pitwall_inspector::expression::{self, Identity};
 use pitwall_inspector::{Closed, Command, CommandId, Connection, Evaluated, Incoming, Limits, list};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
@@ -29,23 +30,32 @@ pub(crate) struct Node {
 impl Node {
     /// Starts `tests/apps/APP` and waits until it prints `ready`. Its inspector will take a free port.
     pub(crate) async fn start(version: &str, app: &str) -> Self {
-        let mut node = Self::spawn(version, "--inspect-port=0", app);
+        let mut node = Self::spawn(version, &["--inspect-port=0", app]);
         node.says("ready").await;
         node
     }
 
     /// Stops before its own first line, with its inspector open.
-    pub(crate) async fn starting(version: &str, app: &str) -> (Self, Attached) {
-        let mut node = Self::spawn(version, "--inspect-brk-node=127.0.0.1:0", app);
+    pub(crate) async fn before_its_start(version: &str) -> (Self, Attached) {
+        Self::starts_open(version, &["--inspect-brk-node=127.0.0.1:0", "ticking.js"]).await
+    }
+
+    /// Stops in the midst of its start, with its inspector open, until `unblock` is set.
+    pub(crate) async fn amid_its_start(version: &str) -> (Self, Attached) {
+        let arguments = ["--inspect=127.0.0.1:0", "--require=./blocks-start.js", "ticking.js"];
+        Self::starts_open(version, &arguments).await
+    }
+
+    async fn starts_open(version: &str, arguments: &[&str]) -> (Self, Attached) {
+        let mut node = Self::spawn(version, arguments);
         let addr = node.listens().await;
         (node, Attached::to(addr).await)
     }
 
-    fn spawn(version: &str, option: &str, app: &str) -> Self {
-        let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(app);
+    fn spawn(version: &str, arguments: &[&str]) -> Self {
         let mut child = tokio::process::Command::new(binary(version))
-            .arg(option)
-            .arg(app)
+            .args(arguments)
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps"))
             .env_remove("NODE_OPTIONS")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -197,7 +207,32 @@ impl Attached {
 
     /// The JSON value of an expression.
     pub(crate) async fn evaluate(&mut self, expression: &str) -> Box<RawValue> {
-        let command = Command::Evaluate { expression, timeout: Duration::from_secs(5) };
+        self.value(expression, true).await
+    }
+
+    /// Who answers, once the app isn't starting any more.
+    pub(crate) async fn identity(&mut self) -> Identity {
+        timeout(PATIENCE, async {
+            loop {
+                if self.starting().await {
+                    continue;
+                }
+                let answer = self.evaluate(&expression::identity()).await;
+                if let Some(identity) = Identity::from_value(&answer).expect("the shape of a result") {
+                    return identity;
+                }
+            }
+        })
+        .await
+        .expect("it starts in time")
+    }
+
+    pub(crate) async fn starting(&mut self) -> bool {
+        self.value(&expression::starting(), false).await.get() == "true"
+    }
+
+    async fn value(&mut self, expression: &str, command_line_api: bool) -> Box<RawValue> {
+        let command = Command::Evaluate { expression, timeout: Duration::from_secs(5), command_line_api };
         let Outcome::Result(result) = self.run(command).await else { panic!("{expression} gives no result") };
         match Evaluated::from_result(&result).expect("the shape of a result") {
             Evaluated::Value(value) => value,

@@ -1,0 +1,3 @@
+// A module of `--require`: blocks Node's own start until somebody sets `unblock`.
+console.log('blocked');
+while (!globalThis.unblock);
