@@ -7,7 +7,7 @@ export PATH := $(abspath $(RUN)/bin):$(HOME)/.cargo/bin:$(PATH)
 PROFILE ?= dev
 VERSIONS ?= 20
 SCRIPTS := .ci/run e2e/images e2e/install-tools e2e/run-stories e2e/demo/run sidecar/tests/node-binaries \
-  sidecar/tests/launchers operator/tests/seaweedfs $(addprefix e2e/cluster/,up down node-image load-image run check)
+  sidecar/tests/launchers profile/tests/pprof operator/tests/seaweedfs $(addprefix e2e/cluster/,up down node-image load-image run check)
 
 .PHONY: help demo test unit e2e bench lint crds images app-images cluster cluster-down install uninstall tools
 
@@ -22,6 +22,7 @@ test: tools lint unit e2e ## lint, unit tests, and the stories against a real cl
 unit: tools ## unit and integration tests, without a cluster
 	sidecar/tests/node-binaries
 	sidecar/tests/launchers
+	profile/tests/pprof
 	cargo test --workspace --exclude pitwall-e2e
 
 e2e: tools cluster ## the stories against a real cluster

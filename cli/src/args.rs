@@ -49,6 +49,12 @@ pub(crate) enum Command {
     /// Record a process on this machine, without a cluster
     #[command(after_help = "Example: kubectl pitwall local --command server.js --duration 10s")]
     Local(LocalArgs),
+    /// Say what is in CPU profiles on this disk, from Pitwall or from anywhere
+    #[command(after_help = "Example: kubectl pitwall analyze checkout.cpuprofile")]
+    Analyze(AnalyzeArgs),
+    /// Write a CPU profile in another tool's format
+    #[command(after_help = "Example: kubectl pitwall export checkout.cpuprofile --format speedscope")]
+    Export(ExportArgs),
     /// Follow a request to its end, as `cpu` does for the one it makes
     #[command(after_help = EXIT_CODES)]
     Follow(FollowArgs),
@@ -205,6 +211,42 @@ pub(crate) struct LocalArgs {
     /// How to print the result on stdout; progress goes to stderr
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: OutputFormat,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AnalyzeArgs {
+    /// Files, compressed or not, as Pitwall, Chrome or `node --cpu-prof` wrote them; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How to print what was found
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: OutputFormat,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArgs {
+    /// A CPU profile, compressed or not; `-` is standard input
+    pub file: PathBuf,
+    /// Whose format
+    #[arg(short, long, value_enum)]
+    pub format: ExportFormat,
+    /// File to write, `-` for standard output; default: in this folder, by the profile's name
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Overwrite a file that exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// A format that other tools read.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExportFormat {
+    /// Google's pprof: `go tool pprof`, Pyroscope, Parca, Grafana
+    Pprof,
+    /// speedscope.app
+    Speedscope,
+    /// A line a stack: flamegraph.pl, inferno
+    Collapsed,
 }
 
 /// A duration within bounds that here no API server checks.

@@ -10,6 +10,7 @@ mod artifact;
 mod cluster;
 mod commands;
 mod exit;
+mod files;
 mod follow;
 mod interrupt;
 mod kubeconfig;

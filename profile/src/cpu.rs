@@ -12,6 +12,7 @@ mod join;
 mod profile;
 mod read;
 
+pub(crate) use analyse::durations;
 pub use analyse::{CpuAnalysis, FrameTime, analyse};
 pub use join::{Added, Gap, Gaps, JoinError, JoinLimits, Joined, Joiner};
 pub use profile::{CpuProfile, Frame, FrameId, FrameKind, Node};

@@ -7,11 +7,13 @@
 //! - [`cpu`]: reading a `.cpuprofile` and what its samples say.
 //! - [`heap_sampling`]: joining the parts of a `.heapprofile`.
 //! - [`optimizations`]: reading V8's trace of what it optimized and deoptimized.
+//! - [`export`]: CPU profiles in the formats of other tools.
 //! - [`finding`]: the sentences, each with its evidence.
 //! - [`report`]: what the operator keeps of an analysis.
 
 pub mod cpu;
 mod error;
+pub mod export;
 pub mod finding;
 pub mod heap_sampling;
 mod input;

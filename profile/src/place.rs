@@ -62,6 +62,11 @@ impl Places {
     }
 }
 
+/// The path of a script's file; of what has none, its URL.
+pub(crate) fn file(url: &str) -> String {
+    path(url).unwrap_or_else(|| url.to_owned())
+}
+
 /// The path of a file's URL.
 fn path(url: &str) -> Option<String> {
     let path = url.strip_prefix("file://").unwrap_or(url);

@@ -38,6 +38,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::HeapSampling(args) => record::record(&cluster, &args.record, (&args).into()).await,
         Command::HeapSnapshot(args) => record::record(&cluster, &args.record, (&args).into()).await,
         Command::Local(args) => crate::local::run(&args).await,
+        Command::Analyze(args) => crate::files::analyze(&args),
+        Command::Export(args) => crate::files::export(&args),
         Command::Follow(args) => record::follow_request(&cluster, &args).await,
         Command::Download(args) => download::download(&cluster, &args).await,
         Command::Findings(args) => show::findings(&cluster, &args).await,

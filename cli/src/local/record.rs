@@ -9,7 +9,7 @@ use crate::{
     interrupt::Interrupts,
     read::Finding,
     view::{
-        findings::tables,
+        findings::{numbers, tables},
         load::sentence,
         printable::printable,
         screen::{Screen, print, stdout_paint, tell},
@@ -452,14 +452,7 @@ fn show(
     let mut text = format!("pid {}", process.pid);
     if let Some(Report { summary, .. }) = report {
         let seconds = Duration::from_millis(summary.duration_milliseconds).as_secs_f64();
-        let _ = write!(
-            text,
-            ": {seconds:.1} s, Node.js {node_version}\nmain thread busy {:.0}% of the time; {} samples",
-            summary.busy_percent, summary.samples
-        );
-        if let Some(hottest) = &summary.hottest {
-            let _ = write!(text, "; hottest {hottest}");
-        }
+        let _ = write!(text, ": {seconds:.1} s, Node.js {node_version}\n{}", numbers(summary));
     } else {
         let seconds = took.as_secs_f64();
         let _ =

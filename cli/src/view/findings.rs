@@ -103,6 +103,16 @@ fn summary(text: &mut String, summary: Option<&Summary>, who: &str) {
     }
 }
 
+/// A recording in numbers.
+pub(crate) fn numbers(summary: &pitwall_profile::Summary) -> String {
+    let mut text =
+        format!("main thread busy {:.0}% of the time; {} samples", summary.busy_percent, summary.samples);
+    if let Some(hottest) = &summary.hottest {
+        let _ = write!(text, "; hottest {hottest}");
+    }
+    text
+}
+
 /// One function: its own share, and its share with what it calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row<'a> {

@@ -27,6 +27,17 @@ pub fn pm2(script: &str) -> PathBuf {
     path
 }
 
+/// Go's own pprof; `profile/tests/pprof` builds it.
+///
+/// # Panics
+/// If it isn't there.
+#[must_use]
+pub fn pprof() -> PathBuf {
+    let path = cache().join("pprof");
+    assert!(path.exists(), "{} is missing: run profile/tests/pprof", path.display());
+    path
+}
+
 fn cache() -> PathBuf {
     std::env::var_os("PITWALL_CACHE").map_or_else(
         || Path::new(&std::env::var_os("HOME").expect("HOME is set")).join(".cache/pitwall"),

@@ -138,7 +138,7 @@ fn add_totals(profile: &CpuProfile, below: &[(Duration, u32)], frames: &mut [Fra
 
 /// How long each sample counts: until the next one. The time before the first, in which the profiler started, counts
 /// for none. The last one counts until the end, but no longer than is usual, since the profiler stops within it.
-fn durations(profile: &CpuProfile) -> impl Iterator<Item = Duration> {
+pub(crate) fn durations(profile: &CpuProfile) -> impl Iterator<Item = Duration> {
     let times = &profile.times;
     let last = times.last().map(|&last| micros(profile.end.saturating_sub(last)).min(usual_interval(times)));
     times.windows(2).map(|pair| micros(pair[1] - pair[0])).chain(last)
